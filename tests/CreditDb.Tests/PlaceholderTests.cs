@@ -1,0 +1,2 @@
+namespace CreditDb.Tests;
+public sealed class P { [Xunit.Fact] public void A() { } }
