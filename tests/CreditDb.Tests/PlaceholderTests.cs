@@ -1,2 +1,3 @@
 namespace CreditDb.Tests;
+
 public sealed class P { [Xunit.Fact] public void A() { } }
