@@ -1,0 +1,46 @@
+create or replace function credits.add_grant(
+  p_wallet credits.wallets,
+  p_at timestamptz,
+  p_amount numeric,
+  p_source text,
+  p_priority integer default null,
+  p_expires_at timestamptz default null,
+  p_period_no integer default null,
+  p_reference text default null,
+  p_metadata jsonb default '{}'
+)
+returns credits.wallets
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_paid numeric := least(p_wallet.debt, p_amount);
+  v_allocations jsonb := '[]';
+begin
+  -- The new grant may come before the open one in the spending order, so the next charge has to choose again.
+  p_wallet := credits.flush_open_grant(p_wallet);
+  if v_paid > 0 then
+    v_allocations := jsonb_build_array(jsonb_build_object('grant', null, 'source', 'debt', 'amount', trim_scale(v_paid)));
+    p_wallet.debt := p_wallet.debt - v_paid;
+  end if;
+  if v_paid < p_amount then
+    v_allocations := jsonb_build_array(
+      jsonb_build_object('grant', p_wallet.entry_no + 1, 'source', p_source, 'amount', trim_scale(p_amount - v_paid))) || v_allocations;
+  end if;
+  p_wallet := credits.add_entry(p_wallet, p_at, 'grant', p_amount, v_allocations, p_reference, p_metadata);
+
+  insert into credits.stored_grants
+    (user_id, credit_type, grant_no, source, amount, remaining, priority, expires_at, period_no, created_at)
+  values
+    (p_wallet.user_id, p_wallet.credit_type, p_wallet.entry_no, p_source, p_amount, p_amount - v_paid,
+      coalesce(p_priority, case p_source when 'monthly' then 10 when 'trial' then 20 when 'promotional' then 20 else 50 end),
+      coalesce(p_expires_at, 'infinity'), p_period_no, p_wallet.last_entry_at);
+  p_wallet.next_due_at := credits.next_due_at(p_wallet);
+  return p_wallet;
+end
+$$;
+
+comment on function credits.add_grant(credits.wallets, timestamptz, numeric, text, integer, timestamptz, integer, text, jsonb) is
+  'Internal. Adds a grant with its ledger entry; what the wallet owes is paid from it first. The caller holds the wallet''s lock and saves '
+  'the returned wallet.';

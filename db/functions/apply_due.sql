@@ -1,0 +1,46 @@
+create or replace function credits.apply_due(
+  p_wallet credits.wallets,
+  p_now timestamptz
+)
+returns credits.wallets
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_step record;
+begin
+  if p_wallet.next_due_at > p_now then
+    return p_wallet;
+  end if;
+  p_wallet := credits.flush_open_grant(p_wallet);
+  -- due_steps reads the tables, so the flush must be in them.
+  perform credits.save_wallet(p_wallet);
+
+  for v_step in select s.* from credits.due_steps(p_wallet.user_id, p_wallet.credit_type, p_now) s loop
+    if v_step.kind = 'expiry' then
+      p_wallet := credits.add_entry(p_wallet, v_step.due_at, 'expiry', v_step.amount,
+        jsonb_build_array(jsonb_build_object('grant', v_step.grant_no, 'source', v_step.source, 'amount', trim_scale(-v_step.amount))));
+      update credits.stored_grants g
+      set remaining = 0
+      where g.user_id = p_wallet.user_id and g.credit_type = p_wallet.credit_type and g.grant_no = v_step.grant_no;
+    else
+      if v_step.amount > 0 then
+        p_wallet.allowance_period := v_step.period_no;
+        p_wallet.last_reset_at := v_step.due_at;
+        p_wallet := credits.add_grant(p_wallet, v_step.due_at, v_step.amount, v_step.source,
+          p_expires_at => v_step.next_reset_at, p_period_no => v_step.period_no);
+      end if;
+      p_wallet.next_reset_at := v_step.next_reset_at;
+    end if;
+  end loop;
+
+  p_wallet.next_due_at := credits.next_due_at(p_wallet);
+  perform credits.save_wallet(p_wallet);
+  return p_wallet;
+end
+$$;
+
+comment on function credits.apply_due(credits.wallets, timestamptz) is
+  'Internal. Applies what has fallen due in a wallet that the caller has locked, each step dated when it fell due, and saves the wallet. '
+  'Every writing operation calls it before anything else, so that nobody waits for a scheduler.';

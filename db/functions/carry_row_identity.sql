@@ -1,0 +1,56 @@
+create or replace function credits.carry_row_identity(
+  p_source text,
+  p_action_type text,
+  p_old_user_id uuid,
+  p_old_row_id text,
+  p_new_user_id uuid,
+  p_new_row_id text
+)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_credit_type text := coalesce(
+    (select c.credit_type from credits.credit_costs c where c.action_type = p_action_type), 'credits');
+  v_wallet credits.wallets;
+begin
+  for v_wallet in
+    select w.*
+    from credits.wallets w
+    where w.user_id in (p_old_user_id, p_new_user_id) and w.credit_type = v_credit_type
+    order by w.user_id
+    for no key update
+  loop
+    continue when v_wallet.user_id <> p_new_user_id;
+    update credits.wallets w
+    set change_no = v_wallet.change_no + 1
+    where w.user_id = p_new_user_id and w.credit_type = v_credit_type;
+  end loop;
+
+  -- What the old user still owes for the row stays with that user, so it is not the new one's to pay either.
+  if exists (
+    select
+    from credits.charge_keys k
+    where k.user_id = p_old_user_id and k.credit_type = v_credit_type and k.source = p_source and k.key = p_old_row_id
+  ) or (p_old_user_id <> p_new_user_id and exists (
+    select from credits.uncharged_rows u where u.user_id = p_old_user_id and u.source = p_source and u.row_id = p_old_row_id
+  )) then
+    insert into credits.charge_keys (user_id, credit_type, source, key, function_name, created_at, expires_at)
+    values (p_new_user_id, v_credit_type, p_source, p_new_row_id, 'carry_row_identity', credits.clock_now(), 'infinity')
+    on conflict (user_id, credit_type, source, key) do nothing;
+  elsif p_old_user_id = p_new_user_id then
+    update credits.uncharged_rows u
+    set row_id = p_new_row_id
+    where u.user_id = p_old_user_id and u.source = p_source and u.row_id = p_old_row_id
+      and not exists (
+        select from credits.uncharged_rows o where o.user_id = p_old_user_id and o.source = p_source and o.row_id = p_new_row_id);
+  end if;
+end
+$$;
+
+comment on function credits.carry_row_identity(text, text, uuid, text, uuid, text) is
+  'Internal. A charged row got another id or user: the new identity counts as charged too, so that completing it again charges nothing; a row '
+  'listed as uncharged goes on being listed, once. '
+  'Locks the wallets of both users in ascending order.';

@@ -1,0 +1,53 @@
+create or replace function credits.charge_row_set(
+  p_action_type text,
+  p_source text,
+  p_user_ids uuid[],
+  p_row_ids text[],
+  p_quantities numeric[],
+  p_seconds integer[] default null
+)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_cost credits.credit_costs;
+  v_user record;
+begin
+  if p_user_ids is null then
+    return;
+  end if;
+  perform credits.check_argument(array_position(p_user_ids, null) is null, 'user id', 'a charged row must have a user');
+  perform credits.check_argument(array_position(p_row_ids, null) is null, 'row id', 'a charged row must have an id');
+  perform credits.check_amount('quantity', q.quantity) from (select distinct unnest(p_quantities) as quantity) q;
+
+  select c.* into v_cost from credits.credit_costs c where c.action_type = p_action_type;
+  if not found then
+    v_cost.action_type := p_action_type;
+    v_cost.action_name := p_action_type;
+    v_cost.credit_type := 'credits';
+    v_cost.on_insufficient := 'notify';
+  end if;
+
+  -- One user is the usual case and needs no grouping.
+  if p_user_ids[1] = all (p_user_ids) then
+    perform credits.charge_user_rows(p_user_ids[1], v_cost, p_source, p_row_ids, p_quantities, p_seconds);
+    return;
+  end if;
+  -- Sorted by user, so that two statements over the same users lock their wallets in the same order.
+  for v_user in
+    select r.user_id, array_agg(r.row_id order by r.n) as row_ids, array_agg(r.quantity order by r.n) as quantities,
+      case when p_seconds is not null then array_agg(r.seconds order by r.n) end as seconds
+    from unnest(p_user_ids, p_row_ids, p_quantities, p_seconds) with ordinality as r (user_id, row_id, quantity, seconds, n)
+    group by r.user_id
+    order by r.user_id
+  loop
+    perform credits.charge_user_rows(v_user.user_id, v_cost, p_source, v_user.row_ids, v_user.quantities, v_user.seconds);
+  end loop;
+end
+$$;
+
+comment on function credits.charge_row_set(text, text, uuid[], text[], numeric[], integer[]) is
+  'Internal. Charges the rows of one statement, given as arrays in the order of the rows (null for none), grouped per user. Locks the '
+  'wallets of the users in ascending order. Raises UC001 for a row without user, id or a valid quantity, and UC1xx under the policy reject.';

@@ -1,0 +1,49 @@
+create or replace function credits.charge_rows()
+returns trigger
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_settings jsonb := tg_argv[0];
+  v_user text := format('r.%I', v_settings ->> 'user_column');
+  v_quantity text := quote_literal(v_settings ->> 'quantity') || '::numeric';
+  v_condition text := 'true';
+  v_user_ids uuid[];
+  v_row_ids text[];
+  v_quantities numeric[];
+begin
+  perform credits.check_row_types(tg_relid, v_settings ->> 'user_column', v_settings ->> 'id_column',
+    v_settings ->> 'quantity_column', v_settings ->> 'status_column');
+
+  if v_settings ? 'user_issuer' then
+    v_user := format('credits.user_id_for(%L, %s::text)', v_settings ->> 'user_issuer', v_user);
+  end if;
+  if v_settings ? 'quantity_column' then
+    v_quantity := format('r.%I::numeric', v_settings ->> 'quantity_column');
+    if v_settings ? 'quantity_per_unit' then
+      v_quantity := format('ceil(%s / %L::numeric)', v_quantity, v_settings ->> 'quantity_per_unit');
+    end if;
+  end if;
+  if v_settings ? 'status_column' then
+    v_condition := format('r.%I = %L', v_settings ->> 'status_column', v_settings ->> 'status_value');
+    if v_settings ? 'quantity_column' then
+      v_condition := v_condition || format(' and r.%I > 0', v_settings ->> 'quantity_column');
+    end if;
+  end if;
+
+  -- new_rows and the columns' names differ per table, so this is the one statement of the engine that is put together at run time.
+  execute format('select array_agg(%s), array_agg(r.%I::text), array_agg(%s) from %s r where %s',
+    v_user, v_settings ->> 'id_column', v_quantity, case tg_level when 'ROW' then '(select ($1).*)' else 'new_rows' end, v_condition)
+  into v_user_ids, v_row_ids, v_quantities
+  using new;
+  perform credits.charge_row_set(v_settings ->> 'action_type', v_settings ->> 'source', v_user_ids, v_row_ids, v_quantities);
+  return null;
+end
+$$;
+
+comment on function credits.charge_rows() is
+  'Trigger function that attach_charge() puts on a table; its argument holds the settings. Charges the inserted rows of a statement, or the row '
+  'that an update brings to its status. Locks the wallets of the users in ascending order. Raises UC001 for a row without user, id or a valid '
+  'quantity, UC303 for a column of a foreign type, UC1xx under the policy reject.';

@@ -1,0 +1,19 @@
+create or replace function credits.deduct_credits_for_email_send(
+  p_user_id uuid,
+  p_email_id uuid default null,
+  p_metadata jsonb default '{}',
+  p_idempotency_key text default null
+)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return credits.deduct_credits_for_action(p_user_id, 'send_email', 1, p_email_id, p_metadata, p_idempotency_key);
+end
+$$;
+
+comment on function credits.deduct_credits_for_email_send(uuid, uuid, jsonb, text) is
+  'Charges sending one e-mail (send_email). Returns, locks and raises what deduct_credits_for_action does.';

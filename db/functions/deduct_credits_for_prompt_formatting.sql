@@ -1,0 +1,19 @@
+create or replace function credits.deduct_credits_for_prompt_formatting(
+  p_user_id uuid,
+  p_prompt_id uuid default null,
+  p_metadata jsonb default '{}',
+  p_idempotency_key text default null
+)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return credits.deduct_credits_for_action(p_user_id, 'prompt_formatting', 1, p_prompt_id, p_metadata, p_idempotency_key);
+end
+$$;
+
+comment on function credits.deduct_credits_for_prompt_formatting(uuid, uuid, jsonb, text) is
+  'Charges formatting one prompt (prompt_formatting). Returns, locks and raises what deduct_credits_for_action does.';

@@ -1,0 +1,47 @@
+create or replace function credits.draw_grants(
+  inout p_wallet credits.wallets,
+  p_amount numeric,
+  out allocations jsonb
+)
+returns record
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_grant record;
+  v_rest numeric := p_amount;
+  v_taken numeric;
+begin
+  allocations := '[]';
+  p_wallet := credits.flush_open_grant(p_wallet);
+  for v_grant in
+    select g.grant_no, g.source, g.remaining
+    from credits.stored_grants g
+    where g.user_id = p_wallet.user_id and g.credit_type = p_wallet.credit_type and g.remaining > 0
+    order by g.priority, g.expires_at, g.grant_no
+  loop
+    exit when v_rest = 0;
+    v_taken := least(v_rest, v_grant.remaining);
+    v_rest := v_rest - v_taken;
+    allocations := allocations || jsonb_build_object('grant', v_grant.grant_no, 'source', v_grant.source, 'amount', trim_scale(v_taken));
+    if v_taken < v_grant.remaining then
+      p_wallet.open_grant_no := v_grant.grant_no;
+      p_wallet.open_grant_source := v_grant.source;
+      p_wallet.open_remaining := v_grant.remaining - v_taken;
+    else
+      update credits.stored_grants g
+      set remaining = 0
+      where g.user_id = p_wallet.user_id and g.credit_type = p_wallet.credit_type and g.grant_no = v_grant.grant_no;
+    end if;
+  end loop;
+  if v_rest > 0 then
+    allocations := allocations || jsonb_build_object('grant', null, 'source', 'debt', 'amount', trim_scale(v_rest));
+    p_wallet.debt := p_wallet.debt + v_rest;
+  end if;
+end
+$$;
+
+comment on function credits.draw_grants(credits.wallets, numeric) is
+  'Internal. Takes an amount from the wallet''s grants in spending order and leaves the last one touched open; what the grants do not cover '
+  'becomes debt, so the caller decides first whether that is allowed. The caller holds the lock, and books the entry and saves the wallet.';

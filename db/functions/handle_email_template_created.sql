@@ -1,0 +1,22 @@
+create or replace function credits.handle_email_template_created()
+returns trigger
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_user_ids uuid[];
+  v_row_ids text[];
+begin
+  perform credits.check_row_types(tg_relid, 'user_id', 'id');
+  select array_agg(r.user_id), array_agg(r.id::text) into v_user_ids, v_row_ids from new_rows r;
+  perform credits.charge_row_set('generate_template', 'public.email_templates', v_user_ids, v_row_ids,
+    array_fill(1::numeric, array[coalesce(cardinality(v_row_ids), 0)]));
+  return null;
+end
+$$;
+
+comment on function credits.handle_email_template_created() is
+  'Trigger function for inserts into public.email_templates (statement level, transition table new_rows): charges generate_template for '
+  'each row. Locks the wallets of the users in ascending order. Raises UC1xx under the policy reject.';

@@ -1,0 +1,20 @@
+create or replace function credits.is_time_zone(p_time_zone text)
+returns boolean
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  -- PostgreSQL also takes abbreviations and POSIX rules, which know no daylight saving of a place.
+  if p_time_zone is null or p_time_zone !~ '^(UTC|[A-Za-z_]{1,30}(/[A-Za-z0-9_+-]{1,30}){1,2})$' then
+    return false;
+  end if;
+  perform now() at time zone p_time_zone;
+  return true;
+exception
+  when invalid_parameter_value then
+    return false;
+end
+$$;
+
+comment on function credits.is_time_zone(text) is 'Internal. Whether a text names a time zone of the IANA database.';

@@ -1,0 +1,26 @@
+create or replace function credits.outcome(
+  p_code text,
+  p_fields jsonb
+)
+returns jsonb
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return jsonb_build_object('success', p_code = 'ok', 'code', p_code, 'error', case p_code
+      when 'ok' then null
+      when 'insufficient_credits' then 'Not enough credits.'
+      when 'limit_reached' then 'The plan''s limit for this action is reached.'
+      when 'unknown_account' then 'There is no account for this user.'
+      when 'account_suspended' then 'The account is not active.'
+      when 'unknown_action' then 'There is no price for this action.'
+      when 'inactive_action' then 'This action is switched off.'
+      when 'already_settled' then 'This was settled before.'
+      when 'not_found' then 'There is no such thing.'
+    end) || p_fields;
+end
+$$;
+
+comment on function credits.outcome(text, jsonb) is
+  'Internal. The shape of every outcome: success, code, error (a sentence, null on success), then the fields of the operation.';

@@ -1,0 +1,26 @@
+create or replace function credits.save_wallet(p_wallet credits.wallets)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  update credits.wallets w
+  set balance = p_wallet.balance,
+    held = p_wallet.held,
+    debt = p_wallet.debt,
+    entry_no = p_wallet.entry_no,
+    change_no = p_wallet.change_no,
+    last_entry_at = p_wallet.last_entry_at,
+    next_due_at = p_wallet.next_due_at,
+    allowance_period = p_wallet.allowance_period,
+    last_reset_at = p_wallet.last_reset_at,
+    next_reset_at = p_wallet.next_reset_at,
+    open_grant_no = p_wallet.open_grant_no,
+    open_grant_source = p_wallet.open_grant_source,
+    open_remaining = p_wallet.open_remaining
+  where w.user_id = p_wallet.user_id and w.credit_type = p_wallet.credit_type;
+end
+$$;
+
+comment on function credits.save_wallet(credits.wallets) is 'Internal. Writes a wallet that the caller has locked.';

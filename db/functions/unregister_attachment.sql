@@ -1,0 +1,13 @@
+create or replace function credits.unregister_attachment(p_source text)
+returns void
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  delete from credits.charge_attachments a where a.source = p_source;
+end
+$$;
+
+comment on function credits.unregister_attachment(text) is 'Internal. Forgets that a source''s table is charged.';

@@ -1,0 +1,41 @@
+create or replace function credits.verify_attachments()
+returns table (
+  relation text,
+  trigger_name text,
+  problem text
+)
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return query
+    with expected as (
+      select a.relation as parent, m.relid as member, n.name, n.signature
+      from credits.charge_attachments a
+      cross join lateral jsonb_each_text(a.triggers) n (name, signature)
+      cross join lateral (select t.relid from pg_partition_tree(a.relation) t union select a.relation) m
+    ), checked as (
+      select
+        e.*,
+        case
+          when c.oid is null then 'the table is gone'
+          when t.oid is null then 'missing'
+          when t.tgenabled = 'D' then 'disabled'
+          when t.tgenabled <> 'O' then 'enabled in another mode than usual'
+          when credits.trigger_signature(t.oid) is distinct from e.signature then 'replaced'
+        end as found_problem
+      from expected e
+      left join pg_class c on c.oid = e.member
+      left join pg_trigger t on t.tgrelid = e.member and t.tgname = e.name
+    )
+    select c.member::regclass::text, c.name, c.found_problem
+    from checked c
+    where c.found_problem is not null
+    order by 1, 2;
+end
+$$;
+
+comment on function credits.verify_attachments() is
+  'The charging triggers that are missing (also on a partition made after attach_charge), disabled or replaced. No row: every attached '
+  'table charges. Reads only and locks nothing.';

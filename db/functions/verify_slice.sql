@@ -1,0 +1,107 @@
+create or replace function credits.verify_slice(
+  p_from uuid,
+  p_to uuid
+)
+returns table (
+  user_id uuid,
+  credit_type text,
+  problem text,
+  expected text,
+  actual text
+)
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+begin
+  return query
+    with wallets as (
+      select w.* from credits.wallets w where w.user_id between p_from and p_to
+    ), entries as (
+      select l.*,
+        row_number() over by_number as expected_no,
+        lag(l.balance_after, 1, 0::numeric) over by_number + l.amount as expected_balance,
+        lag(l.created_at) over by_number as earlier_at
+      from credits.credit_ledger l
+      where l.user_id between p_from and p_to
+      window by_number as (partition by l.user_id, l.credit_type order by l.entry_no)
+    ), books as (
+      select e.user_id, e.credit_type, max(e.entry_no) as entry_no, sum(e.amount) as amount
+      from entries e
+      group by e.user_id, e.credit_type
+    ), drawn as (
+      -- An entry's allocations go the way of its amount: out of the grants where it is negative.
+      select e.user_id, e.credit_type, (d.value ->> 'grant')::bigint as grant_no,
+        sum(case when e.amount < 0 then -1 else 1 end * (d.value ->> 'amount')::numeric) as amount
+      from entries e
+      cross join lateral jsonb_array_elements(e.allocations) d
+      group by e.user_id, e.credit_type, (d.value ->> 'grant')::bigint
+    ), allocated as (
+      select e.user_id, e.credit_type, e.entry_no, e.amount,
+        coalesce((select sum((d.value ->> 'amount')::numeric) from jsonb_array_elements(e.allocations) d), 0) as allocated
+      from entries e
+    ), grants as (
+      select g.* from credits.credit_grants g where g.user_id between p_from and p_to
+    ), remaining as (
+      select g.user_id, g.credit_type, sum(g.remaining) as amount from grants g group by g.user_id, g.credit_type
+    )
+    select e.user_id, e.credit_type, 'entry number', e.expected_no::text, e.entry_no::text
+    from entries e where e.entry_no <> e.expected_no
+    union all
+    select e.user_id, e.credit_type, format('balance after entry %s', e.entry_no), e.expected_balance::text, e.balance_after::text
+    from entries e where e.balance_after <> e.expected_balance
+    union all
+    select e.user_id, e.credit_type, format('time of entry %s is before the one before it', e.entry_no), e.earlier_at::text, e.created_at::text
+    from entries e where e.created_at < e.earlier_at
+    union all
+    select a.user_id, a.credit_type, format('allocations of entry %s', a.entry_no), abs(a.amount)::text, a.allocated::text
+    from allocated a where a.allocated <> abs(a.amount)
+    union all
+    select coalesce(w.user_id, b.user_id), coalesce(w.credit_type, b.credit_type), 'newest entry number of the wallet',
+      coalesce(b.entry_no, 0)::text, w.entry_no::text
+    from wallets w full join books b on b.user_id = w.user_id and b.credit_type = w.credit_type
+    where coalesce(b.entry_no, 0) is distinct from w.entry_no
+    union all
+    select coalesce(w.user_id, b.user_id), coalesce(w.credit_type, b.credit_type), 'wallet balance against the ledger',
+      coalesce(b.amount, 0)::text, w.balance::text
+    from wallets w full join books b on b.user_id = w.user_id and b.credit_type = w.credit_type
+    where coalesce(b.amount, 0) is distinct from w.balance
+    union all
+    select w.user_id, w.credit_type, 'wallet balance against the grants less the debt', (coalesce(r.amount, 0) - w.debt)::text, w.balance::text
+    from wallets w left join remaining r on r.user_id = w.user_id and r.credit_type = w.credit_type
+    where coalesce(r.amount, 0) - w.debt <> w.balance
+    union all
+    select coalesce(g.user_id, d.user_id), coalesce(g.credit_type, d.credit_type),
+      format('what is left of grant %s', coalesce(g.grant_no, d.grant_no)), coalesce(d.amount, 0)::text, g.remaining::text
+    from grants g
+    full join (select * from drawn where grant_no is not null) d
+      on d.user_id = g.user_id and d.credit_type = g.credit_type and d.grant_no = g.grant_no
+    where coalesce(d.amount, 0) is distinct from g.remaining
+    union all
+    select w.user_id, w.credit_type, 'debt', coalesce(-d.amount, 0)::text, w.debt::text
+    from wallets w left join drawn d on d.user_id = w.user_id and d.credit_type = w.credit_type and d.grant_no is null
+    where coalesce(-d.amount, 0) <> w.debt
+    union all
+    select k.user_id, k.credit_type, format('entry of the key %s of %s', k.key, k.source), k.entry_no::text, 'none'
+    from credits.charge_keys k
+    left join entries e on e.user_id = k.user_id and e.credit_type = k.credit_type and e.entry_no = k.entry_no
+    where k.user_id between p_from and p_to and k.entry_no is not null
+      and (e.entry_no is null or (k.source <> 'caller' and (e.row_source, e.row_id) is distinct from (k.source, k.key)))
+    union all
+    select e.user_id, e.credit_type, format('key of entry %s, charged for %s of %s', e.entry_no, e.row_id, e.row_source), e.entry_no::text, 'none'
+    from entries e
+    left join credits.charge_keys k on k.user_id = e.user_id and k.credit_type = e.credit_type and k.source = e.row_source and k.key = e.row_id
+    where e.row_source is not null and k.entry_no is distinct from e.entry_no
+    union all
+    select a.user_id, null, 'minutes of charged calls', coalesce(m.minutes, 0)::text, a.total_minutes_used::text
+    from credits.accounts a
+    left join (
+      select e.user_id, sum(e.quantity)::bigint as minutes from entries e where e.duration_seconds is not null group by e.user_id
+    ) m on m.user_id = a.user_id
+    where a.user_id between p_from and p_to and coalesce(m.minutes, 0) <> a.total_minutes_used;
+end
+$$;
+
+comment on function credits.verify_slice(uuid, uuid) is
+  'Internal. verify_ledger for the users between two ids, in one statement and so in one snapshot.';

@@ -1,0 +1,26 @@
+create table credits.plans (
+  plan_id text not null,
+  plan_name text not null,
+  debt_limit numeric(20,6) not null default 0,
+  constraint plans_pkey primary key (plan_id),
+  constraint plans_plan_id_is_a_name check (plan_id ~ '^[a-z][a-z0-9_-]{0,62}$'),
+  constraint plans_debt_limit_in_range check (debt_limit >= 0 and debt_limit <= 1000000000)
+);
+
+comment on table credits.plans is
+  'What an account can be on. debt_limit is how far actions with the policy debt may overdraw each wallet of the account.';
+
+create table credits.plan_allowances (
+  plan_id text not null,
+  credit_type text not null,
+  amount numeric(20,6) not null,
+  period text not null,
+  constraint plan_allowances_pkey primary key (plan_id, credit_type),
+  constraint plan_allowances_plan_fkey foreign key (plan_id) references credits.plans (plan_id),
+  constraint plan_allowances_credit_type_is_a_name check (credit_type ~ '^[a-z][a-z0-9_]{0,62}$'),
+  constraint plan_allowances_amount_in_range check (amount > 0 and amount <= 1000000000),
+  constraint plan_allowances_period_known check (period in ('once', 'day', 'month'))
+);
+
+comment on table credits.plan_allowances is
+  'Credits that come with a plan: once when the account opens, or anew each day or month, when what is left of the last period expires.';

@@ -1,0 +1,26 @@
+create table credits.stored_grants (
+  user_id uuid not null,
+  credit_type text not null,
+  grant_no bigint not null,
+  source text not null,
+  amount numeric(20,6) not null,
+  remaining numeric(20,6) not null,
+  priority integer not null,
+  expires_at timestamptz not null default 'infinity',
+  period_no integer,
+  created_at timestamptz not null,
+  constraint stored_grants_pkey primary key (user_id, credit_type, grant_no),
+  constraint stored_grants_wallet_fkey foreign key (user_id, credit_type) references credits.wallets (user_id, credit_type),
+  constraint stored_grants_source_known check (source in ('monthly', 'purchased', 'trial', 'promotional', 'refund', 'adjustment')),
+  constraint stored_grants_amount_positive check (amount > 0),
+  constraint stored_grants_remaining_in_range check (remaining >= 0 and remaining <= amount),
+  constraint stored_grants_purchased_never_expire check (source <> 'purchased' or expires_at = 'infinity')
+);
+
+-- The spending order, over what can still be spent: an old account's used-up grants cost nothing.
+create index stored_grants_spending_order on credits.stored_grants
+  (user_id, credit_type, priority, expires_at, grant_no) where remaining > 0;
+
+comment on table credits.stored_grants is
+  'Where every credit comes from. grant_no is the number of the ledger entry that granted it. Read the view credit_grants instead: '
+  'remaining is out of date here while the grant is the open one of its wallet.';

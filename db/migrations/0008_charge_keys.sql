@@ -1,0 +1,18 @@
+create table credits.charge_keys (
+  user_id uuid not null,
+  credit_type text not null,
+  source text not null,
+  key text not null,
+  function_name text not null,
+  fingerprint text,
+  entry_no bigint,
+  result jsonb,
+  created_at timestamptz not null,
+  expires_at timestamptz not null,
+  constraint charge_keys_pkey primary key (user_id, credit_type, source, key),
+  constraint charge_keys_caller_has_result check (source <> 'caller' or (fingerprint is not null and result is not null))
+);
+
+comment on table credits.charge_keys is
+  'What was done once and must not be done again. source caller: an idempotency key, with the request''s fingerprint and its stored result, '
+  'for 30 days. Any other source: the identity of an application''s row, for ever. Read and written under the wallet''s lock.';

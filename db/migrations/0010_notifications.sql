@@ -1,0 +1,24 @@
+create table credits.notifications (
+  user_id uuid not null,
+  notification_id uuid not null default gen_random_uuid(),
+  type text not null,
+  severity text not null,
+  credit_type text not null,
+  action_type text not null default '',
+  title text not null,
+  message text not null,
+  details jsonb not null default '{}',
+  repeats integer not null default 1,
+  created_at timestamptz not null,
+  updated_at timestamptz not null,
+  read_at timestamptz,
+  constraint notifications_pkey primary key (user_id, notification_id),
+  constraint notifications_type_known check (type in ('deduction_failed')),
+  constraint notifications_severity_known check (severity in ('info', 'warning'))
+);
+
+-- At most one unread notification per occasion: what happens again counts up.
+create unique index notifications_unread on credits.notifications (user_id, type, credit_type, action_type) where read_at is null;
+
+comment on table credits.notifications is
+  'What a person should be told. The unread one of the same kind counts its repeats, so a retry loop fills no inbox.';

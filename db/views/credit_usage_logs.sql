@@ -1,0 +1,28 @@
+create or replace view credits.credit_usage_logs
+with (security_invoker = true)
+as
+select
+  l.entry_no as id,
+  l.user_id,
+  l.credit_type,
+  case when l.duration_seconds is not null then l.row_id::uuid end as call_id,
+  case when l.duration_seconds is not null then 'call' else 'action' end as usage_type,
+  l.action_type,
+  l.quantity,
+  -l.amount as amount_used,
+  l.duration_seconds,
+  case when l.duration_seconds is not null then l.unit_price end as rate_per_minute,
+  l.balance_after - l.amount as balance_before,
+  l.balance_after,
+  l.cost_breakdown,
+  l.allocations as sources,
+  l.row_source,
+  l.row_id,
+  l.reference_id,
+  l.metadata,
+  l.created_at
+from credits.credit_ledger l
+where l.kind = 'usage';
+
+comment on view credits.credit_usage_logs is
+  'What was used: one row per charge, with the grants it drew on. id is the entry number, unique per user and credit type.';
