@@ -27,7 +27,6 @@ declare
   v_drawn record;
   v_allocations jsonb := '[]';
   v_code text;
-  v_fields jsonb;
   v_result jsonb;
 begin
   select c.* into v_cost from credits.credit_costs c where c.action_type = p_action_type;
@@ -35,7 +34,6 @@ begin
     return credits.outcome('unknown_action', jsonb_build_object('action_type', p_action_type));
   end if;
   v_amount := credits.price_of(v_cost.cost_per_unit, p_quantity);
-  v_fields := jsonb_build_object('action_type', v_cost.action_type, 'action_name', v_cost.action_name, 'required', trim_scale(v_amount));
 
   -- From here on the wallet is ours: everything that depends on it is read in later statements.
   select w.* into v_wallet
@@ -45,7 +43,8 @@ begin
   if not found then
     v_wallet := credits.open_wallet(p_user_id, v_cost.credit_type);
     if v_wallet.user_id is null then
-      return credits.outcome('unknown_account', v_fields);
+      return credits.outcome('unknown_account', jsonb_build_object(
+        'action_type', v_cost.action_type, 'action_name', v_cost.action_name, 'required', trim_scale(v_amount)));
     end if;
   end if;
   v_now := greatest(credits.clock_now(), v_wallet.last_entry_at);
@@ -79,7 +78,8 @@ begin
     update credits.wallets w
     set change_no = v_wallet.change_no + 1
     where w.user_id = p_user_id and w.credit_type = v_cost.credit_type;
-    return credits.outcome(v_code, v_fields || jsonb_build_object('available', trim_scale(v_available)));
+    return credits.outcome(v_code, jsonb_build_object('action_type', v_cost.action_type, 'action_name', v_cost.action_name,
+      'required', trim_scale(v_amount), 'available', trim_scale(v_available)));
   end if;
 
   if v_wallet.open_remaining >= v_amount then
@@ -109,15 +109,21 @@ begin
     (p_user_id, v_cost.credit_type, v_wallet.entry_no + 1, v_now, 'usage', -v_amount, v_wallet.balance - v_amount, p_action_type,
       v_cost.cost_per_unit, p_quantity, v_allocations,
       case when p_key_source <> 'caller' then p_key_source end, case when p_key_source <> 'caller' then p_key end,
-      p_reference_id, p_duration_seconds, p_cost_breakdown, credits.actor(), session_user, p_metadata);
+      p_reference_id, p_duration_seconds, p_cost_breakdown, left(nullif(current_setting('credits.actor', true), ''), 255), session_user, p_metadata);
 
-  v_result := credits.outcome('ok', v_fields || jsonb_build_object(
+  v_result := jsonb_build_object(
+    'success', true,
+    'code', 'ok',
+    'error', null,
+    'action_type', v_cost.action_type,
+    'action_name', v_cost.action_name,
+    'required', trim_scale(v_amount),
     'available', trim_scale(v_available),
     'credits_deducted', trim_scale(v_amount),
     'balance_before', trim_scale(v_wallet.balance),
     'balance_after', trim_scale(v_wallet.balance - v_amount),
     'log_id', v_wallet.entry_no + 1,
-    'replayed', false));
+    'replayed', false);
   if p_key is not null then
     perform credits.remember_key(p_user_id, v_cost.credit_type, p_key_source, p_key, v_function_name, v_fingerprint,
       v_wallet.entry_no + 1, v_result, v_now);

@@ -52,6 +52,17 @@ begin
     select e.user_id, e.credit_type, format('balance after entry %s', e.entry_no), e.expected_balance::text, e.balance_after::text
     from entries e where e.balance_after <> e.expected_balance
     union all
+    select e.user_id, e.credit_type, format('kind and price of entry %s', e.entry_no), 'a known kind; action, price and quantity for usage', e.kind
+    from entries e
+    where e.kind not in ('grant', 'usage', 'hold', 'release', 'refund', 'expiry', 'revocation', 'adjustment', 'debt')
+      or (e.kind = 'usage' and (e.amount > 0 or num_nulls(e.action_type, e.unit_price, e.quantity) > 0))
+    union all
+    select w.user_id, w.credit_type, 'held, debt and open grant of the wallet', 'none below zero, the open grant within the balance',
+      format('held %s, debt %s, open %s of grant %s', w.held, w.debt, w.open_remaining, w.open_grant_no)
+    from wallets w
+    where w.held < 0 or w.debt < 0 or w.open_remaining < 0 or w.open_remaining > w.balance + w.debt
+      or num_nulls(w.open_grant_no, w.open_grant_source, w.open_remaining) not in (0, 3)
+    union all
     select e.user_id, e.credit_type, format('time of entry %s is before the one before it', e.entry_no), e.earlier_at::text, e.created_at::text
     from entries e where e.created_at < e.earlier_at
     union all

@@ -1,4 +1,4 @@
--- No foreign key to the wallet and no further index: each would cost every charge, and verify_ledger() proves the first.
+-- No foreign key to the wallet, no check and no further index: each would cost every charge, and verify_ledger() proves the books.
 create table credits.credit_ledger (
   user_id uuid not null,
   credit_type text not null,
@@ -20,15 +20,12 @@ create table credits.credit_ledger (
   actor text,
   session_role text not null,
   metadata jsonb not null,
-  constraint credit_ledger_pkey primary key (user_id, credit_type, entry_no),
-  constraint credit_ledger_kind_known check (kind in
-    ('grant', 'usage', 'hold', 'release', 'refund', 'expiry', 'revocation', 'adjustment', 'debt')),
-  constraint credit_ledger_usage_is_priced check
-    (kind <> 'usage' or (amount <= 0 and num_nulls(action_type, unit_price, quantity) = 0))
+  constraint credit_ledger_pkey primary key (user_id, credit_type, entry_no)
 );
 
 comment on table credits.credit_ledger is
   'The journal: every movement of every wallet, numbered without gaps, never changed. Sum of amount = balance of the wallet.';
+comment on column credits.credit_ledger.kind is 'grant, usage, hold, release, refund, expiry, revocation, adjustment or debt.';
 comment on column credits.credit_ledger.allocations is
   'The grants that the amount came from or went to: [{"grant": entry number, "source": …, "amount": …}]; source debt (grant null) for what was overdrawn or paid off.';
 comment on column credits.credit_ledger.row_source is 'For a charge made for an application''s row: the source that its table was attached as; row_id is the row''s id as text.';

@@ -9,8 +9,7 @@ create table credits.charge_keys (
   result jsonb,
   created_at timestamptz not null,
   expires_at timestamptz not null,
-  constraint charge_keys_pkey primary key (user_id, credit_type, source, key),
-  constraint charge_keys_caller_has_result check (source <> 'caller' or (fingerprint is not null and result is not null))
+  constraint charge_keys_pkey primary key (user_id, credit_type, source, key)
 );
 
 comment on table credits.charge_keys is
