@@ -1,0 +1,10 @@
+do $$
+begin
+  if exists (select from credits.credit_costs) and current_setting('credits.force_rollback', true) is distinct from 'on' then
+    raise exception using errcode = 'UC390', message = 'credits.credit_costs has rows, which would be lost';
+  end if;
+end
+$$;
+
+drop table credits.credit_cost_changes cascade;
+drop table credits.credit_costs cascade;
