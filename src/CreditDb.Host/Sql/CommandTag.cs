@@ -12,7 +12,7 @@ internal static class CommandTag
         ["MATERIALIZED VIEW", "FOREIGN TABLE", "EVENT TRIGGER", "ACCESS METHOD", "USER MAPPING", "OPERATOR CLASS", "OPERATOR FAMILY",
          "DEFAULT PRIVILEGES", "LARGE OBJECT"];
 
-    public static string Of(IReadOnlyList<string> words, StatementType kind, long rows) => kind switch
+    public static string Of(IReadOnlyList<string> words, StatementType kind, ulong rows) => kind switch
     {
         StatementType.Insert => $"INSERT 0 {rows}",
         StatementType.Update => $"UPDATE {rows}",
@@ -20,7 +20,7 @@ internal static class CommandTag
         StatementType.Merge => $"MERGE {rows}",
         StatementType.Move => $"MOVE {rows}",
         StatementType.Copy => $"COPY {rows}",
-        StatementType.CreateTableAs => $"SELECT {rows}",
+        StatementType.Select or StatementType.CreateTableAs => $"SELECT {rows}",
         StatementType.Call => "CALL",
         _ => OfWords([.. words]),
     };

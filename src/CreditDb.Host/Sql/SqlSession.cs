@@ -95,10 +95,10 @@ public sealed class SqlSession : IAsyncDisposable
         while (await reader.NextResultAsync(ct));
 
 #pragma warning disable CS0618 // Its successor, the batch, cannot ask for values as text.
-        var kind = reader.Statements is [{ } sent, ..] ? sent.StatementType : StatementType.Unknown;
+        var (kind, rows) = reader.Statements is [{ } sent, ..] ? (sent.StatementType, sent.Rows) : (StatementType.Unknown, 0ul);
 #pragma warning restore CS0618
         if (!hasRows || kind is StatementType.Insert or StatementType.Update or StatementType.Delete or StatementType.Merge)
-            _output.WriteLine(Followed(words, CommandTag.Of(words, kind, reader.RecordsAffected)));
+            _output.WriteLine(Followed(words, CommandTag.Of(words, kind, rows)));
     }
 
     private async Task PrintRowsAsync(NpgsqlDataReader reader, CancellationToken ct)
