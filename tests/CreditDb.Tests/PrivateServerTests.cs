@@ -46,6 +46,20 @@ public sealed class PrivateServerTests : IDisposable
     }
 
     [Fact]
+    public async Task Keeps_to_the_version_that_has_data()
+    {
+        Directory.CreateDirectory(Path.Combine(_root, "postgresql-99", "data"));
+
+        var options = Kept();
+        options = options with { Search = options.Search with { BinFolder = null, Major = null } };
+
+        var error = await Assert.ThrowsAsync<PrivatePostgresException>(() => PrivateServer.StartAsync(options, Ct));
+
+        Assert.Contains("(version 99)", error.Message, StringComparison.Ordinal);
+        Assert.Contains(_root, error.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task Takes_another_port_and_says_so_if_the_preferred_one_is_taken()
     {
         await using var other = await PrivateServer.StartAsync(PrivateServerOptions.Throwaway(), Ct);

@@ -55,7 +55,7 @@ public sealed class PrivateServer : IAsyncDisposable
     /// <exception cref="PrivatePostgresException">There is no PostgreSQL, the folder is taken, or the server did not start.</exception>
     public static async Task<PrivateServer> StartAsync(PrivateServerOptions options, CancellationToken ct = default)
     {
-        var binaries = await PostgresBinaries.FindAsync(KeepingTheVersion(options), options.Report, ct);
+        var binaries = await FindBinariesAsync(options, ct);
         var path = options.KeptIn is { } root
             ? ServerFolder.Of(root, binaries.Major)
             : Directory.CreateTempSubdirectory("creditdb-").FullName;
@@ -92,12 +92,21 @@ public sealed class PrivateServer : IAsyncDisposable
     }
 
     // Another PostgreSQL installed meanwhile must not make the data seem lost.
-    private static PostgresSearch KeepingTheVersion(PrivateServerOptions options)
+    private static async Task<PostgresBinaries> FindBinariesAsync(PrivateServerOptions options, CancellationToken ct)
     {
         var search = options.Search;
-        if (search.Major is not null || search.BinFolder is not null || options.KeptIn is not { } root)
-            return search;
-        return search with { Major = ServerFolder.NewestMajor(root) };
+        if (search.Major is not null || search.BinFolder is not null || options.KeptIn is not { } root || ServerFolder.NewestMajor(root) is not { } major)
+            return await PostgresBinaries.FindAsync(search, options.Report, ct);
+
+        try
+        {
+            return await PostgresBinaries.FindAsync(search with { Major = major }, options.Report, ct);
+        }
+        catch (PrivatePostgresException e)
+        {
+            throw new PrivatePostgresException(
+                $"{e.Message}\nThe data in {ServerFolder.Of(root, major)} are PostgreSQL {major}'s; to begin anew, set CREDITDB_POSTGRES_VERSION to another version.", e);
+        }
     }
 
     private static async Task<(ServerProcess Process, string ConnectionString)> LaunchAsync(
