@@ -1,0 +1,108 @@
+using System.CommandLine;
+using CreditDb.Host.PrivatePostgres;
+using CreditDb.Host.Sql;
+using Microsoft.Extensions.Configuration;
+using Microsoft.Extensions.Hosting;
+using Npgsql;
+
+namespace CreditDb.Host.Commands;
+
+/// <summary>A SQL prompt for machines without psql.</summary>
+public static class SqlCommand
+{
+    private const string Help = """
+        Statements end with a semicolon and may span lines.
+          \q  quit
+          \?  this help
+        """;
+
+    public static Command Create()
+    {
+        var connection = new Option<string?>("--connection") { Description = "Connection string; else ConnectionStrings__CreditDb, else the private server that runs." };
+        var commands = new Option<string[]>("-c", "--command") { Description = "Run these statements and exit (repeatable).", HelpName = "sql" };
+        var file = new Option<FileInfo?>("-f", "--file") { Description = "Run the statements of this file and exit." };
+        var command = new Command("sql", "Run SQL: -c, -f, standard input, or a prompt.") { connection, commands, file };
+        command.SetAction(async (result, ct) =>
+        {
+            // What is typed goes to the server as it is: no @names looked for, no semicolons in function bodies cut at.
+            AppContext.SetSwitch("Npgsql.EnableSqlRewriting", false);
+            var (output, error) = (result.InvocationConfiguration.Output, result.InvocationConfiguration.Error);
+            try
+            {
+                await using var session = await SqlSession.OpenAsync(Find(result.GetValue(connection)), output, error, ct);
+                var texts = result.GetValue(commands) is { Length: > 0 } given ? given
+                    : result.GetValue(file) is { } script ? [await File.ReadAllTextAsync(script.FullName, ct)]
+                    : Console.IsInputRedirected ? [await Console.In.ReadToEndAsync(ct)]
+                    : Array.Empty<string>();
+                if (texts.Length == 0)
+                    await PromptAsync(session, output, ct);
+                foreach (var text in texts)
+                {
+                    if (!await session.RunAsync(text, ct))
+                        return 1;
+                }
+
+                return 0;
+            }
+            catch (Exception e) when (e is PrivatePostgresException or NpgsqlException or IOException or UnauthorizedAccessException or ArgumentException)
+            {
+                await error.WriteLineAsync("error: " + e.Message);
+                return 1;
+            }
+        });
+        return command;
+    }
+
+    private static string Find(string? given)
+    {
+        if (given is not null)
+            return given;
+
+        var configuration = new HostApplicationBuilder().Configuration;
+        if (configuration.GetConnectionString("CreditDb") is { Length: > 0 } configured)
+            return configured;
+
+        var folder = DataFolder.From(configuration);
+        return PrivateServer.FindRunning(folder) ?? throw new PrivatePostgresException(
+            $"""
+            No private server runs under {folder}. Start one in another terminal: dotnet run --project src/CreditDb.Host
+            Or name a server with --connection or ConnectionStrings__CreditDb.
+            """);
+    }
+
+    private static async Task PromptAsync(SqlSession session, TextWriter output, CancellationToken ct)
+    {
+        CancellationTokenSource? running = null;
+        Console.CancelKeyPress += (_, e) =>
+        {
+            e.Cancel = running is not null;
+            running?.Cancel();
+        };
+
+        await output.WriteLineAsync(Help);
+        for (var pending = ""; ;)
+        {
+            await output.WriteAsync($"{session.Database}{(pending.Length == 0 ? "=>" : "->")} ");
+            if (Console.ReadLine() is not { } line)
+                return;
+
+            switch (line.Trim())
+            {
+                case "\\q":
+                    return;
+                case "\\?":
+                    await output.WriteLineAsync(Help);
+                    continue;
+            }
+
+            var (statements, rest) = StatementSplitter.Split(pending + line + "\n");
+            pending = StatementSplitter.IsBlank(rest) ? "" : rest;
+            foreach (var statement in statements)
+            {
+                using (running = CancellationTokenSource.CreateLinkedTokenSource(ct))
+                    await session.RunStatementAsync(statement, running.Token);
+                running = null;
+            }
+        }
+    }
+}
