@@ -8,7 +8,7 @@ public sealed class AttachChargeTests(TestDatabase db) : IClassFixture<TestDatab
 
     public async ValueTask DisposeAsync()
     {
-        await db.Run($"select credits.detach_charge('{_table}') where to_regclass('{_table}') is not null");
+        await db.Run($"select credits.detach_charge(to_regclass('{_table}')) where to_regclass('{_table}') is not null");
         await db.Run($"drop table if exists {_table}");
     }
 
@@ -231,7 +231,7 @@ public sealed class AttachChargeTests(TestDatabase db) : IClassFixture<TestDatab
         await db.Run($"drop table {_table} cascade; drop type {_table}_evil cascade; drop table {_table}_trace; delete from credits.charge_attachments where source = '{_table}'");
     }
 
-    private Task Attach(string options) => db.Run(AttachSql(options));
+    private Task<int> Attach(string options) => db.Run(AttachSql(options));
 
     private string AttachSql(string options) => $"select credits.attach_charge('{_table}', 'test_unit'{options})";
 }

@@ -289,7 +289,7 @@ public sealed class DeductCreditsForActionTests(TestDatabase db) : IClassFixture
         await connection.Run("commit");
         await db.Run("select credits.set_cost('create_agent', 9)");
         await db.Run("select credits.set_cost('create_agent', 5)");
-        Assert.Equal("support: jane|true|5.000000|2.000000", await db.Value<string>(
+        Assert.Equal("support: jane|t|5.000000|2.000000", await db.Value<string>(
             "select concat_ws('|', actor, session_role = session_user, unit_price, quantity) from credits.credit_ledger where user_id = $1 and kind = 'usage'", user));
     }
 

@@ -1,0 +1,57 @@
+namespace CreditDb.Tests.Sql;
+
+/// <summary>Each kind of damage, done by a superuser's hand, is named.</summary>
+public sealed class VerifyLedgerTests(TestDatabase db) : IClassFixture<TestDatabase>
+{
+    [Theory]
+    [InlineData("update credits.wallets set balance = balance + 1 where user_id = $1", "wallet balance against the ledger")]
+    [InlineData("update credits.wallets set open_remaining = open_remaining - 1 where user_id = $1", "wallet balance against the grants less the debt")]
+    [InlineData("update credits.wallets set entry_no = entry_no + 1 where user_id = $1", "newest entry number of the wallet")]
+    [InlineData("update credits.wallets set debt = 1 where user_id = $1", "debt")]
+    [InlineData("update credits.wallets set held = -1 where user_id = $1", "held, debt and open grant of the wallet")]
+    [InlineData("delete from credits.credit_ledger where user_id = $1 and entry_no = 3", "entry number")]
+    [InlineData("update credits.credit_ledger set amount = amount - 1 where user_id = $1 and entry_no = 2", "balance after entry 2")]
+    [InlineData("update credits.credit_ledger set allocations = '[]' where user_id = $1 and entry_no = 2", "allocations of entry 2")]
+    [InlineData("update credits.credit_ledger set kind = 'gift' where user_id = $1 and entry_no = 2", "kind and price of entry 2")]
+    [InlineData("update credits.credit_ledger set created_at = '2001-01-01' where user_id = $1 and entry_no = 3", "time of entry 3 is before the one before it")]
+    [InlineData("update credits.credit_ledger set allocations = '[{\"grant\": 99, \"amount\": 5}]' where user_id = $1 and entry_no = 2", "what is left of grant 99")]
+    [InlineData("update credits.stored_grants set amount = 0.5, remaining = 0.5 where user_id = $1 and grant_no = 4", "what is left of grant 4")]
+    [InlineData("delete from credits.charge_keys where user_id = $1 and source = 'public.bots'", "key of entry 3")]
+    [InlineData("delete from credits.credit_ledger where user_id = $1 and entry_no = 5", "entry of the key k of caller")]
+    [InlineData("update credits.accounts set total_minutes_used = 7 where user_id = $1", "minutes of charged calls")]
+    public async Task Names_the_damage(string damage, string problem)
+    {
+        db.BooksAreDamaged = true;
+        var user = await db.Account(100);
+        await db.Run("select credits.deduct_credits_for_action($1, 'create_agent')", user);
+        await db.Run("insert into public.bots (user_id, name) values ($1, 'a')", user);
+        await db.Run("select credits.grant_credits($1, 1, 'refund')", user);
+        await db.Run("select credits.deduct_credits_for_action($1, 'create_agent', p_idempotency_key => 'k')", user);
+        await db.Run("insert into public.calls (user_id, status, duration_seconds) values ($1, 'completed', 61)", user);
+        Assert.Empty(await db.Column<string>("select problem from credits.verify_ledger($1)", user));
+        await db.Run(damage, user);
+        Assert.Contains(await db.Column<string>("select problem from credits.verify_ledger($1)", user), p => p.StartsWith(problem, StringComparison.Ordinal));
+        Assert.Contains(await db.Column<string>("select problem from credits.verify_ledger() where user_id = $1", user), p => p.StartsWith(problem, StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public async Task Sees_entries_of_nobody()
+    {
+        db.BooksAreDamaged = true;
+        await db.Account(1);
+        var nobody = Guid.NewGuid();
+        await db.Run("insert into credits.credit_ledger select $1, credit_type, entry_no, created_at, kind, amount, balance_after, null, null, null, allocations, null, null, null, null, null, null, null, session_role, metadata from credits.credit_ledger limit 1", nobody);
+        Assert.Contains("entries without an account", await db.Column<string>("select problem from credits.verify_ledger() where user_id = $1", nobody));
+    }
+
+    [Fact]
+    public async Task Looks_at_every_account_when_there_are_thousands()
+    {
+        db.BooksAreDamaged = true;
+        await db.Run("select credits.open_account(gen_random_uuid(), 'pro') from generate_series(1, 2500)");
+        await db.Run("update credits.wallets set balance = balance + 1 where credit_type = 'credits'");
+        Assert.Equal(
+            await db.Value<long>("select count(*) from credits.wallets where credit_type = 'credits' and entry_no > 0"),
+            await db.Value<long>("select count(distinct user_id) from credits.verify_ledger() join credits.wallets using (user_id, credit_type) where problem = 'wallet balance against the ledger'"));
+    }
+}
