@@ -49,10 +49,18 @@ begin
   v_change_no := v_wallet.change_no;
   v_available := coalesce(v_wallet.balance + v_wallet.debt, 0);
 
-  -- Usually none is: a row is new unless it was charged by an explicit call, restored, or deleted and inserted again.
+  -- Usually none is known: a row is new unless it was charged by an explicit call, or is inserted or completed again. One that is listed as
+  -- uncharged stays listed until it is settled, so that restoring a backup changes nothing.
   select jsonb_object_agg(k.key, true) into v_known
-  from credits.charge_keys k
-  where k.user_id = p_user_id and k.credit_type = p_cost.credit_type and k.source = p_source and k.key = any (p_row_ids);
+  from (
+    select c.key
+    from credits.charge_keys c
+    where c.user_id = p_user_id and c.credit_type = p_cost.credit_type and c.source = p_source and c.key = any (p_row_ids)
+    union all
+    select u.row_id
+    from credits.uncharged_rows u
+    where u.user_id = p_user_id and u.source = p_source and u.row_id = any (p_row_ids) and not p_is_settlement
+  ) k;
 
   -- Only a partitioned table's id column may hold a value twice.
   v_has_twins := cardinality(p_row_ids) <> (select count(distinct r.id) from unnest(p_row_ids) r (id));
@@ -126,7 +134,9 @@ begin
     select p_user_id, p_cost.credit_type, p_source, r.id, 'charge_rows', v_first_entry_no + r.n - 1, v_now, 'infinity'
     from unnest(v_ids) with ordinality as r (id, n);
 
-    perform credits.unlist_uncharged(p_user_id, p_source, v_ids);
+    if p_is_settlement then
+      perform credits.unlist_uncharged(p_user_id, p_source, v_ids);
+    end if;
     v_wallet.change_no := v_wallet.change_no + cardinality(v_ids);
     v_wallet.last_entry_at := v_now;
   end if;

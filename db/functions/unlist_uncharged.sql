@@ -9,11 +9,8 @@ volatile
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  -- Nearly always nothing is listed, and a bulk insert brings thousands of ids.
-  if exists (select from credits.uncharged_rows u where u.user_id = p_user_id and u.source = p_source) then
-    delete from credits.uncharged_rows u
-    where u.user_id = p_user_id and u.source = p_source and u.row_id = any (p_row_ids);
-  end if;
+  delete from credits.uncharged_rows u
+  where u.user_id = p_user_id and u.source = p_source and u.row_id = any (p_row_ids);
 end
 $$;
 

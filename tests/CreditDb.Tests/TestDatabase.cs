@@ -81,7 +81,13 @@ public sealed class TestDatabase(TestServer server) : IAsyncLifetime
         Value<long>("select count(*) from credits.credit_usage_logs where user_id = $1", user);
 
     /// <summary>Everything the engine stores about a user, as text: what a refused operation must not change.</summary>
-    public Task<string> Snapshot(Guid user) => Value<string>(
+    public async Task<string> Snapshot(Guid user)
+    {
+        await using var connection = await Source.OpenConnectionAsync();
+        return await Snapshot(connection, user);
+    }
+
+    public static Task<string> Snapshot(NpgsqlConnection connection, Guid user) => connection.Value<string>(
         """
         select concat_ws(E'\n',
           (select string_agg(a::text, E'\n') from credits.accounts a where user_id = $1),

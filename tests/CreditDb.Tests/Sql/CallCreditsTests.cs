@@ -168,7 +168,7 @@ public sealed class CallCreditsTests(TestDatabase db) : IClassFixture<TestDataba
     }
 
     [Fact]
-    public async Task A_call_that_could_not_be_paid_is_listed_and_settled_by_completing_it_again_or_by_an_explicit_call()
+    public async Task A_call_that_could_not_be_paid_is_listed_until_it_is_settled_or_charged_explicitly()
     {
         var user = await db.Account();
         var (one, two) = (await Call(user, "in_progress", null), await Call(user, "in_progress", null));
@@ -178,11 +178,12 @@ public sealed class CallCreditsTests(TestDatabase db) : IClassFixture<TestDataba
         await db.Run("select credits.add_purchased_credits($1, 10)", user);
         await db.Run("update public.calls set status = 'x' where id = $1", one);
         await db.Run("update public.calls set status = 'completed' where id = $1", one);
+        Assert.Equal(10, await db.Balance(user));
         await db.Run(Deduct, user, two, 90, "{}");
+        Assert.Equal(1, (await db.Json("select credits.charge_uncharged($1)", user)).Number("rows_charged"));
         Assert.Equal(0, await db.Value<long>("select count(*) from credits.uncharged_rows where user_id = $1", user));
-        await db.Run("select credits.charge_uncharged($1)", user);
-        Assert.Equal(6, await db.Balance(user));
         Assert.Equal(4, await Minutes(user));
+        Assert.Equal(6, await db.Balance(user));
     }
 
     private Task<long> Minutes(Guid user) => db.Value<long>("select total_minutes_used from credits.accounts where user_id = $1", user);
