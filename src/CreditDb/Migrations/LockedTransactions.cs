@@ -13,45 +13,36 @@ internal sealed class LockedTransaction(NpgsqlConnection connection)
     /// <summary>The script that is running.</summary>
     public string? Script { get; set; }
 
-    /// <summary>Runs one statement of the migrator's own.</summary>
+    /// <summary>Runs a statement.</summary>
     public async Task ExecuteAsync(string sql, CancellationToken cancellationToken)
     {
         await using var command = new NpgsqlCommand(sql, connection) { CommandTimeout = 0 };
         await command.ExecuteNonQueryAsync(cancellationToken);
     }
 
-    /// <summary>Runs a script in one round trip. An error names the script and its line.</summary>
+    /// <summary>Runs a script, statement by statement. An error names the script and its line.</summary>
     public async Task RunAsync(DbScript script, string rolePrefix, CancellationToken cancellationToken)
     {
         Script = script.Name;
-        var statements = script.Statements(rolePrefix);
-        if (statements.Count == 0)
-            return;
-
-        await using var batch = new NpgsqlBatch(connection) { Timeout = 0 };
-        foreach (var statement in statements)
-            batch.BatchCommands.Add(new NpgsqlBatchCommand(statement.Text));
-        try
+        foreach (var statement in script.Statements(rolePrefix))
         {
-            await batch.ExecuteNonQueryAsync(cancellationToken);
-        }
-        catch (PostgresException e)
-        {
-            var failed = e.BatchCommand is NpgsqlBatchCommand command ? statements[batch.BatchCommands.IndexOf(command)] : null;
-            var line = failed is null ? (int?)null : DbScript.LineAt(script.Render(rolePrefix), failed.Start + Math.Max(0, e.Position - 1));
-            throw new MigrationException(
-                MigrationProblem.ScriptFailed,
-                $"{script.Name}{(line is null ? "" : $", line {line}")}: {e.MessageText} (SQLSTATE {e.SqlState})",
-                e)
+            try
             {
-                Script = script.Name,
-                Line = line,
-            };
+                await ExecuteAsync(statement.Text, cancellationToken);
+            }
+            catch (PostgresException e)
+            {
+                var line = DbScript.LineAt(script.Render(rolePrefix), statement.Start + Math.Max(0, e.Position - 1));
+                throw new MigrationException(
+                    MigrationProblem.ScriptFailed, $"{script.Name}, line {line}: {e.MessageText} (SQLSTATE {e.SqlState})", e)
+                {
+                    Script = script.Name,
+                    Line = line,
+                };
+            }
         }
-        finally
-        {
-            Script = null;
-        }
+
+        Script = null;
     }
 }
 

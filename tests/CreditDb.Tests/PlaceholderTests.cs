@@ -1,3 +1,0 @@
-namespace CreditDb.Tests;
-
-public sealed class P { [Xunit.Fact] public void A() { } }
