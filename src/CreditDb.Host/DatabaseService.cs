@@ -1,4 +1,5 @@
 using CreditDb.Host.PrivatePostgres;
+using CreditDb.Migrations;
 using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.Hosting;
 using Npgsql;
@@ -63,11 +64,14 @@ internal sealed class DatabaseService(IConfiguration configuration, IAnsiConsole
         lifetime.StopApplication();
     }
 
-    // SEAM: the migrator goes here; until then it is only checked that the server answers.
-    private static async Task MigrateAsync(string connectionString, CancellationToken ct)
+    private async Task MigrateAsync(string connectionString, CancellationToken ct)
     {
-        await using var connection = new NpgsqlConnection(connectionString);
-        await connection.OpenAsync(ct);
+        await using var source = NpgsqlDataSource.Create(connectionString);
+        var result = await new Migrator(source).MigrateAsync(new Waits(console), ct);
+        foreach (var notice in result.Notices)
+            console.WriteLine(notice.Message);
+        var (once, again) = (result.Applied.Count, result.Reapplied.Count);
+        console.WriteLine(once + again == 0 ? "The database is up to date." : $"The database was migrated: {once} scripts run, {again} re-applied.");
     }
 
     private void Describe(NpgsqlConnectionStringBuilder connection)
@@ -101,5 +105,14 @@ internal sealed class DatabaseService(IConfiguration configuration, IAnsiConsole
         if (_server is not null)
             await _server.DisposeAsync();
         _server = null;
+    }
+
+    private sealed class Waits(IAnsiConsole console) : IProgress<MigrationProgress>
+    {
+        public void Report(MigrationProgress value)
+        {
+            if (value.Kind is MigrationProgressKind.Waiting or MigrationProgressKind.Retrying)
+                console.WriteLine(value.Message);
+        }
     }
 }

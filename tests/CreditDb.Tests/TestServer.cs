@@ -1,4 +1,5 @@
 using CreditDb.Host.PrivatePostgres;
+using CreditDb.Migrations;
 using Npgsql;
 
 [assembly: AssemblyFixture(typeof(CreditDb.Tests.TestServer))]
@@ -41,7 +42,8 @@ public sealed class TestServer : IAsyncLifetime
         }
 
         await ExecuteAsync($"create database {Template}");
-        await MigrateAsync(For(Template));
+        await using var template = NpgsqlDataSource.Create(new NpgsqlConnectionStringBuilder(For(Template)) { Pooling = false }.ConnectionString);
+        await new Migrator(template).MigrateAsync();
     }
 
     public async ValueTask DisposeAsync()
@@ -57,12 +59,17 @@ public sealed class TestServer : IAsyncLifetime
 
     public Task<string> CreateEmptyAsync() => CreateAsync("");
 
+    public async Task<EmptyDatabase> CreateDatabaseAsync() => new(this, await CreateEmptyAsync());
+
     public async Task DropAsync(string connectionString)
     {
         await using var connection = new NpgsqlConnection(connectionString);
         NpgsqlConnection.ClearPool(connection);
         await ExecuteAsync($"drop database if exists {connection.Database} with (force)");
     }
+
+    public Task DropRolesAsync(string prefix) => ExecuteAsync(
+        $"do $$ declare r text; begin for r in select rolname from pg_roles where rolname like '{prefix}%' loop execute format('drop role %I', r); end loop; end $$");
 
     /// <summary>The connection string for another database of this server.</summary>
     public string For(string database) => new NpgsqlConnectionStringBuilder(ConnectionString)
@@ -86,16 +93,6 @@ public sealed class TestServer : IAsyncLifetime
         {
             _cloning.Release();
         }
-    }
-
-    private static async Task MigrateAsync(string connectionString)
-    {
-        await using var connection = new NpgsqlConnection(new NpgsqlConnectionStringBuilder(connectionString) { Pooling = false }.ConnectionString);
-        await connection.OpenAsync();
-        var root = Path.Combine(AppContext.BaseDirectory, "../../../../../db");
-        foreach (var folder in new[] { "migrations", "functions", "views", "app", "triggers", "seed", "roles" })
-        foreach (var file in Directory.GetFiles(Path.Combine(root, folder), "*.sql").Order(StringComparer.Ordinal))
-            await connection.Run((await File.ReadAllTextAsync(file)).Replace("$role_prefix$", "creditdb", StringComparison.Ordinal));
     }
 
     private async Task ExecuteAsync(string sql)

@@ -1,5 +1,6 @@
 using System.CommandLine;
 using CreditDb.Host.PrivatePostgres;
+using CreditDb.Migrations;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
@@ -42,7 +43,7 @@ public static class ServeCommand
         {
             // Stopped while starting.
         }
-        catch (Exception e) when (e is PrivatePostgresException or Npgsql.NpgsqlException or UnauthorizedAccessException or IOException)
+        catch (Exception e) when (e is PrivatePostgresException or MigrationException or Npgsql.NpgsqlException or UnauthorizedAccessException or IOException)
         {
             await Console.Error.WriteLineAsync("error: " + e.Message);
             return 1;

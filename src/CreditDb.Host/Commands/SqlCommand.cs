@@ -1,8 +1,5 @@
 using System.CommandLine;
-using CreditDb.Host.PrivatePostgres;
 using CreditDb.Host.Sql;
-using Microsoft.Extensions.Configuration;
-using Microsoft.Extensions.Hosting;
 using Npgsql;
 
 namespace CreditDb.Host.Commands;
@@ -18,10 +15,9 @@ public static class SqlCommand
 
     public static Command Create()
     {
-        var connection = new Option<string?>("--connection") { Description = "Connection string; else ConnectionStrings__CreditDb, else the private server that runs." };
         var commands = new Option<string[]>("-c", "--command") { Description = "Run these statements and exit (repeatable).", HelpName = "sql" };
         var file = new Option<FileInfo?>("-f", "--file") { Description = "Run the statements of this file and exit." };
-        var command = new Command("sql", "Run SQL: -c, -f, standard input, or a prompt.") { connection, commands, file };
+        var command = new Command("sql", "Run SQL: -c, -f, standard input, or a prompt.") { Verb.Connection, commands, file };
         command.SetAction(async (result, ct) =>
         {
             // What is typed goes to the server as it is: no @names looked for, no semicolons in function bodies cut at.
@@ -29,7 +25,7 @@ public static class SqlCommand
             var (output, error) = (result.InvocationConfiguration.Output, result.InvocationConfiguration.Error);
             try
             {
-                await using var session = await SqlSession.OpenAsync(Find(result.GetValue(connection)), output, error, ct);
+                await using var session = await SqlSession.OpenAsync(ConnectionSettings.Resolve(result.GetValue(Verb.Connection)).ConnectionString, output, error, ct);
                 var texts = result.GetValue(commands) is { Length: > 0 } given ? given
                     : result.GetValue(file) is { } script ? [await File.ReadAllTextAsync(script.FullName, ct)]
                     : Console.IsInputRedirected ? [await Console.In.ReadToEndAsync(ct)]
@@ -39,35 +35,18 @@ public static class SqlCommand
                 foreach (var text in texts)
                 {
                     if (!await session.RunAsync(text, ct))
-                        return 1;
+                        return (int)ExitCode.Error;
                 }
 
-                return 0;
+                return (int)ExitCode.Ok;
             }
-            catch (Exception e) when (e is PrivatePostgresException or NpgsqlException or IOException or UnauthorizedAccessException or ArgumentException)
+            catch (Exception e) when (e is UsageException or NpgsqlException or IOException or UnauthorizedAccessException)
             {
                 await error.WriteLineAsync("error: " + e.Message);
-                return 1;
+                return (int)(e is UsageException ? ExitCode.Usage : ExitCode.Error);
             }
         });
         return command;
-    }
-
-    private static string Find(string? given)
-    {
-        if (given is not null)
-            return given;
-
-        var configuration = new HostApplicationBuilder().Configuration;
-        if (configuration.GetConnectionString("CreditDb") is { Length: > 0 } configured)
-            return configured;
-
-        var folder = DataFolder.From(configuration);
-        return PrivateServer.FindRunning(folder) ?? throw new PrivatePostgresException(
-            $"""
-            No private server runs under {folder}. Start one in another terminal: dotnet run --project src/CreditDb.Host
-            Or name a server with --connection or ConnectionStrings__CreditDb.
-            """);
     }
 
     private static async Task PromptAsync(SqlSession session, TextWriter output, CancellationToken ct)
