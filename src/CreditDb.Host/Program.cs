@@ -1,7 +1,7 @@
 using System.CommandLine;
 using CreditDb.Host.Commands;
 
-var root = new RootCommand("CreditDb: usage credits inside your own PostgreSQL.")
+var root = new RootCommand($"CreditDb: usage credits inside your own PostgreSQL.\n\n{ExitCodes.Help}")
 {
     MigrateCommand.Create(),
     StatusCommand.Create(),

@@ -366,6 +366,24 @@ public sealed class MigratorTests(TestServer server)
         await database.ExecuteAsync(second);
         Assert.Equal("UC391", (await Assert.ThrowsAsync<PostgresException>(() => database.ExecuteAsync(second))).SqlState);
         Assert.True((await Migrator(database, next).StatusAsync(Cancellation)).UpToDate);
+
+        var third = await Migrator(database, next.With(ScriptSet.CountItems, "select 3;")).ScriptAsync(Cancellation);
+        await Migrator(database, next.With(ScriptSet.CountItems, "select 4;")).MigrateAsync(cancellationToken: Cancellation);
+        Assert.Equal("UC391", (await Assert.ThrowsAsync<PostgresException>(() => database.ExecuteAsync(third))).SqlState);
+    }
+
+    [Fact]
+    public async Task Two_journal_rows_that_DbUp_left_for_a_script_count_as_one()
+    {
+        await using var database = await server.CreateDatabaseAsync();
+        var migrator = Migrator(database, new ScriptSet());
+        await migrator.MigrateAsync(cancellationToken: Cancellation);
+        await DbUpJournalsAsync(database, "migrations.0002_note.sql");
+
+        Assert.True((await migrator.StatusAsync(Cancellation)).UpToDate);
+        await migrator.MigrateAsync(cancellationToken: Cancellation);
+        await migrator.RollbackAsync("app.0001_bots.sql", cancellationToken: Cancellation);
+        Assert.DoesNotContain("migrations.0002_note.sql", await JournalAsync(database), StringComparison.Ordinal);
     }
 
     [Fact]

@@ -124,6 +124,7 @@ public sealed class VerbTests(TestServer server) : IDisposable
     [InlineData("rollback")]
     [InlineData("status", "--from", "/no/such/folder", "--connection", "Host=127.0.0.1")]
     [InlineData("status")]
+    [InlineData("status", "--connection", "Database=x")]
     public async Task Wrong_usage_exits_with_two_and_tells_no_password(params string[] arguments)
     {
         var result = await StartAsync("dotnet", [HostPath, .. arguments]);

@@ -16,7 +16,8 @@ internal static class ConnectionSettings
             throw new UsageException("No database: give --connection, set ConnectionStrings__CreditDb, or put ConnectionStrings:CreditDb in appsettings.json.");
         try
         {
-            return new NpgsqlConnectionStringBuilder(text);
+            var settings = new NpgsqlConnectionStringBuilder(text);
+            return settings.Host is null ? throw new UsageException("The connection string names no Host.") : settings;
         }
         catch (ArgumentException)
         {

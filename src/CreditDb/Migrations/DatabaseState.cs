@@ -31,8 +31,11 @@ internal sealed record DatabaseState(
 
     public Version? Release => Applied.Max(a => Version.TryParse(a.Release, out var v) ? v : null);
 
-    /// <summary>Changes whenever the journal does; <see cref="JournalSql.Guard"/> computes the same in the database.</summary>
-    public string Fingerprint => DbScript.Hash(string.Join('\n', Journal.Select(e => $"{e.Id} {e.Name} {e.Checksum}")));
+    /// <summary>Changes whenever what is recorded does; <see cref="JournalSql.Guard"/> computes the same in the database.</summary>
+    public string Fingerprint => DbScript.Hash(
+        string.Join('\n', Journal.Select(e => $"{e.Id} {e.Name} {e.Checksum}"))
+        + "\n\n"
+        + string.Join('\n', Applied.OrderBy(a => a.Name, StringComparer.Ordinal).Select(a => $"{a.Name} {a.Checksum}")));
 
     public static async Task<DatabaseState> ReadAsync(NpgsqlConnection connection, CancellationToken cancellationToken)
     {
