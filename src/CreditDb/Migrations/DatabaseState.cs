@@ -23,9 +23,9 @@ internal sealed record DatabaseState(
         order by schemaversionsid
         """;
 
-    /// <summary>Each journaled script once, by its latest row: DbUp, which takes no lock, can leave two.</summary>
+    /// <summary>Each journaled script once, by its first row: DbUp, which takes no lock, can leave two.</summary>
     public IReadOnlyList<JournalEntry> Scripts { get; } =
-        [.. Journal.Where(e => DbScripts.IsOnceName(e.Name)).GroupBy(e => e.Name).Select(g => g.Last()).OrderBy(e => e.Id)];
+        [.. Journal.Where(e => DbScripts.IsOnceName(e.Name)).GroupBy(e => e.Name).Select(g => g.First()).OrderBy(e => e.Id)];
 
     public string? RolePrefix => Journal.Select(e => e.RolePrefix).FirstOrDefault(p => p is not null);
 
