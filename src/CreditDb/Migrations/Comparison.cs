@@ -77,11 +77,12 @@ internal sealed class Comparison
         var removed = Scripts.Any(s => s is { State: ScriptState.Unknown, RunsOnce: false });
         if (due.Count == 0 && !removed)
             return [];
-        return
-        [
-            .. due.Where(s => s.Folder == "migrations").Select(s => new ScriptTransaction([s], false)),
-            new ScriptTransaction([.. options.Scripts.All.Where(s => !s.RunsOnce || (s.Folder != "migrations" && due.Contains(s)))], true),
-        ];
+
+        var rest = options.Scripts.All.Where(s => !s.RunsOnce || (s.Folder != "migrations" && due.Contains(s))).ToList();
+        List<ScriptTransaction> transactions = [.. due.Where(s => s.Folder == "migrations").Select(s => new ScriptTransaction([s], false))];
+        if (rest.Count > 0 || removed)
+            transactions.Add(new ScriptTransaction(rest, true));
+        return transactions;
     }
 
     private ScriptStatus StatusOf(DbScript script)
