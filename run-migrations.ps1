@@ -118,17 +118,20 @@ else {
 }
 
 $exitCode = 1
-$saved = [Environment]::GetEnvironmentVariable('ConnectionStrings__CreditDb')
+$saved = $env:ConnectionStrings__CreditDb
 try {
-    if ($ConnectionString) {
-        [Environment]::SetEnvironmentVariable('ConnectionStrings__CreditDb', $ConnectionString)
-    }
+    if ($ConnectionString) { $env:ConnectionStrings__CreditDb = $ConnectionString }
 
     & $program $arguments
     $exitCode = $LASTEXITCODE
 }
 finally {
-    [Environment]::SetEnvironmentVariable('ConnectionStrings__CreditDb', $saved)
+    if ($null -ne $saved) {
+        $env:ConnectionStrings__CreditDb = $saved
+    }
+    else {
+        Remove-Item -Path Env:ConnectionStrings__CreditDb -ErrorAction SilentlyContinue
+    }
 }
 
 exit $exitCode

@@ -2,7 +2,7 @@ using System.CommandLine;
 using CreditDb.Host.Commands;
 
 var serve = ServeCommand.Create();
-var root = new RootCommand("CreditDb: usage credits inside your own PostgreSQL.")
+var root = new RootCommand($"CreditDb: usage credits inside your own PostgreSQL.\n\n{ExitCodes.Help}")
 {
     serve,
     MigrateCommand.Create(),

@@ -183,6 +183,55 @@ public sealed class MigratorTests(TestServer server)
     }
 
     [Fact]
+    public async Task Semicolons_and_quotes_in_text_and_comments_do_not_mislead_the_line_of_an_error()
+    {
+        await using var database = await server.CreateDatabaseAsync();
+        var scripts = new ScriptSet().With(
+            "migrations/0003_text.sql",
+            """
+            select E'a\';b', 'c''; d', '\' /* ; ' /* " */ */ as "x;'y"; -- ; '
+            select $$;'$$, '{"a":1}'::jsonb @> '{}', (array[1, 2])[1:2];
+
+            -- the failing one
+            select 1
+              / 0;
+            select
+              missing;
+            """);
+
+        var error = await Assert.ThrowsAsync<MigrationException>(() => Migrator(database, scripts).MigrateAsync(cancellationToken: Cancellation));
+        Assert.Equal(("22012", 5), (error.SqlState, error.Line));
+
+        error = await Assert.ThrowsAsync<MigrationException>(
+            () => Migrator(database, scripts.With("migrations/0003_text.sql", "select 1;\nselect\n  missing;")).MigrateAsync(cancellationToken: Cancellation));
+        Assert.Equal(("42703", 3), (error.SqlState, error.Line));
+    }
+
+    [Fact]
+    public async Task Migrations_alone_are_a_set_too()
+    {
+        await using var database = await server.CreateDatabaseAsync();
+        var migrator = new Migrator(database.DataSource, new() { Scripts = new([new("migrations/0001_x.sql", "create table public.x (id int);")]) });
+
+        Assert.Single((await migrator.PlanAsync(Cancellation)).Transactions);
+        await migrator.MigrateAsync(cancellationToken: Cancellation);
+
+        Assert.True((await migrator.StatusAsync(Cancellation)).UpToDate);
+    }
+
+    [Fact]
+    public async Task A_re_applied_script_that_the_program_no_longer_has_is_forgotten()
+    {
+        await using var database = await server.CreateDatabaseAsync();
+        await Migrator(database, new ScriptSet()).MigrateAsync(cancellationToken: Cancellation);
+        var without = Migrator(database, new ScriptSet().Without(ScriptSet.CountItems));
+
+        Assert.False((await without.StatusAsync(Cancellation)).UpToDate);
+        Assert.Equal(3, (await without.MigrateAsync(cancellationToken: Cancellation)).Reapplied.Count);
+        Assert.True((await without.StatusAsync(Cancellation)).UpToDate);
+    }
+
+    [Fact]
     public async Task A_migration_that_stopped_before_the_functions_re_applies_them_next_time()
     {
         await using var database = await server.CreateDatabaseAsync();
@@ -366,6 +415,24 @@ public sealed class MigratorTests(TestServer server)
         await database.ExecuteAsync(second);
         Assert.Equal("UC391", (await Assert.ThrowsAsync<PostgresException>(() => database.ExecuteAsync(second))).SqlState);
         Assert.True((await Migrator(database, next).StatusAsync(Cancellation)).UpToDate);
+
+        var third = await Migrator(database, next.With(ScriptSet.CountItems, "select 3;")).ScriptAsync(Cancellation);
+        await Migrator(database, next.With(ScriptSet.CountItems, "select 4;")).MigrateAsync(cancellationToken: Cancellation);
+        Assert.Equal("UC391", (await Assert.ThrowsAsync<PostgresException>(() => database.ExecuteAsync(third))).SqlState);
+    }
+
+    [Fact]
+    public async Task Two_journal_rows_that_DbUp_left_for_a_script_count_as_one()
+    {
+        await using var database = await server.CreateDatabaseAsync();
+        var migrator = Migrator(database, new ScriptSet());
+        await migrator.MigrateAsync(cancellationToken: Cancellation);
+        await DbUpJournalsAsync(database, "migrations.0002_note.sql");
+
+        Assert.True((await migrator.StatusAsync(Cancellation)).UpToDate);
+        await migrator.MigrateAsync(cancellationToken: Cancellation);
+        await migrator.RollbackAsync("migrations.0001_schema.sql", cancellationToken: Cancellation);
+        Assert.Equal("migrations.0001_schema.sql", await JournalAsync(database));
     }
 
     [Fact]
@@ -378,8 +445,8 @@ public sealed class MigratorTests(TestServer server)
 
         await using var reader = await database.DataSource.OpenConnectionAsync(Cancellation);
         var transaction = await reader.BeginTransactionAsync(Cancellation);
-        await using var read = new NpgsqlCommand("select count(*) from credits.items", reader);
-        await read.ExecuteScalarAsync(Cancellation);
+        await using var read = new NpgsqlCommand("select pg_backend_pid() from credits.items", reader);
+        var holder = await read.ExecuteScalarAsync(Cancellation);
 
         var migration = Migrator(database, next, lockTimeout: 400).MigrateAsync(progress, Cancellation);
         var longest = TimeSpan.Zero;
@@ -396,7 +463,7 @@ public sealed class MigratorTests(TestServer server)
 
         Assert.Equal(["migrations.0003_price.sql"], result.Applied);
         Assert.InRange(longest.TotalMilliseconds, 100, 1500);
-        Assert.Contains(progress.Messages, m => m.Message.Contains($"held by pid {reader.ProcessID}", StringComparison.Ordinal));
+        Assert.Contains(progress.Messages, m => m.Message.Contains($"held by pid {holder}", StringComparison.Ordinal));
     }
 
     [Fact]

@@ -10,7 +10,7 @@ internal sealed class ScriptSet
     public const string CountItems = "functions/count_items.sql";
     public const string Seed = "seed/0001_items.sql";
 
-    private readonly Dictionary<string, string> files = new()
+    private readonly Dictionary<string, string> _files = new()
     {
         [Schema] =
             """
@@ -69,21 +69,21 @@ internal sealed class ScriptSet
 
     public ScriptSet With(string path, string text)
     {
-        files[path] = text;
+        _files[path] = text;
         return this;
     }
 
     public ScriptSet Without(string path)
     {
-        files.Remove(path);
+        _files.Remove(path);
         return this;
     }
 
-    public DbScripts Build() => new(files.Select(f => new DbScript(f.Key, f.Value)));
+    public DbScripts Build() => new(_files.Select(f => new DbScript(f.Key, f.Value)));
 
     public void WriteTo(string folder)
     {
-        foreach (var (path, text) in files)
+        foreach (var (path, text) in _files)
         {
             var file = Path.Combine(folder, path);
             Directory.CreateDirectory(Path.GetDirectoryName(file)!);

@@ -1,5 +1,6 @@
 using CreditDb.Host.PrivatePostgres;
 using CreditDb.Host.Sql;
+using CreditDb.Migrations;
 
 namespace CreditDb.Tests;
 
@@ -141,8 +142,8 @@ public sealed class SqlCommandTests(SqlCommandTests.Server server) : IClassFixtu
         var (exitCode, _, error) = await HostProcess.RunAsync(["sql", "-c", "select 1"], environment: new Dictionary<string, string?> { ["CREDITDB_DATA"] = root });
         Directory.Delete(root);
 
-        Assert.Equal(1, exitCode);
-        Assert.Contains("No private server runs", error, StringComparison.Ordinal);
+        Assert.Equal(2, exitCode);
+        Assert.Contains("no private server runs", error, StringComparison.Ordinal);
     }
 
     [Theory]
@@ -160,7 +161,7 @@ public sealed class SqlCommandTests(SqlCommandTests.Server server) : IClassFixtu
     {
         var split = StatementSplitter.Split(text);
 
-        Assert.Equal(statements, split.Statements);
+        Assert.Equal(statements, split.Statements.Select(s => s.Text));
         Assert.Equal(remainder, split.Remainder);
     }
 

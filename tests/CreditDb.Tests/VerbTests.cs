@@ -14,11 +14,11 @@ public sealed class VerbTests(TestServer server) : IDisposable
         language sql stable as $$ select 'credits.items'::regclass, 'bot_made'::name, 'missing' where false $$;
         """;
 
-    private readonly DirectoryInfo folder = Directory.CreateTempSubdirectory("creditdb");
+    private readonly DirectoryInfo _folder = Directory.CreateTempSubdirectory("creditdb");
 
     private static CancellationToken Cancellation => TestContext.Current.CancellationToken;
 
-    public void Dispose() => folder.Delete(true);
+    public void Dispose() => _folder.Delete(true);
 
     [Fact]
     public async Task Migrate_status_and_rollback_speak_json_and_exit_codes()
@@ -64,7 +64,7 @@ public sealed class VerbTests(TestServer server) : IDisposable
     {
         await using var database = await server.CreateDatabaseAsync();
         Write(new ScriptSet().Without("roles/roles.sql"));
-        Assert.Equal(0, (await RunAsync(database, "migrate", "--from", folder.FullName)).ExitCode);
+        Assert.Equal(0, (await RunAsync(database, "migrate", "--from", _folder.FullName)).ExitCode);
         await JsonAsync(database, 9, "migrate");
         await JsonAsync(database, 9, "rollback", "--to", "none");
     }
@@ -72,14 +72,15 @@ public sealed class VerbTests(TestServer server) : IDisposable
     [Fact]
     public async Task A_written_script_is_applied_by_psql()
     {
+        Assert.SkipWhen(Tools.Find("psql") is null, "psql is not installed");
         await using var database = await server.CreateDatabaseAsync();
         Write(new ScriptSet());
-        var file = Path.Combine(folder.FullName, "upgrade.sql.txt");
+        var file = Path.Combine(_folder.FullName, "upgrade.sql.txt");
         await JsonAsync(database, 0, "migrate", "--script", file);
         Assert.True(await database.ScalarAsync<bool>("select to_regnamespace('credits') is null"));
 
         var settings = new Npgsql.NpgsqlConnectionStringBuilder(database.ConnectionString);
-        string[] psql = ["-h", settings.Host!, "-p", $"{settings.Port}", "-U", settings.Username!, "-d", settings.Database!, "-q", "-v", "ON_ERROR_STOP=1", "-f", file];
+        string[] psql = ["-X", "-w", "-d", $"postgresql://{settings.Username}:{settings.Password}@{settings.Host}:{settings.Port}/{settings.Database}", "-q", "-v", "ON_ERROR_STOP=1", "-f", file];
         Assert.Equal(0, (await StartAsync("psql", psql)).ExitCode);
 
         await JsonAsync(database, 0, "status");
@@ -108,8 +109,8 @@ public sealed class VerbTests(TestServer server) : IDisposable
     {
         await using var database = await server.CreateDatabaseAsync();
         Write(new ScriptSet().With("triggers/note.sql", "do $$ begin raise notice 'attach [bots]'; end $$;"));
-        var migrate = await RunAsync(database, "migrate", "--from", folder.FullName, "--role-prefix", database.RolePrefix);
-        var status = await RunAsync(database, "status", "--from", folder.FullName, "--role-prefix", database.RolePrefix);
+        var migrate = await RunAsync(database, "migrate", "--from", _folder.FullName, "--role-prefix", database.RolePrefix);
+        var status = await RunAsync(database, "status", "--from", _folder.FullName, "--role-prefix", database.RolePrefix);
 
         Assert.Contains("triggers.note.sql: NOTICE: attach [bots]", migrate.Output, StringComparison.Ordinal);
         Assert.Contains("Up to date: 4 run, 5 re-applied.", migrate.Output, StringComparison.Ordinal);
@@ -124,6 +125,7 @@ public sealed class VerbTests(TestServer server) : IDisposable
     [InlineData("rollback")]
     [InlineData("status", "--from", "/no/such/folder", "--connection", "Host=127.0.0.1")]
     [InlineData("status")]
+    [InlineData("status", "--connection", "Database=x")]
     public async Task Wrong_usage_exits_with_two_and_tells_no_password(params string[] arguments)
     {
         var result = await StartAsync("dotnet", [HostPath, .. arguments]);
@@ -144,14 +146,14 @@ public sealed class VerbTests(TestServer server) : IDisposable
 
     private void Write(ScriptSet scripts)
     {
-        foreach (var old in folder.GetDirectories())
+        foreach (var old in _folder.GetDirectories())
             old.Delete(true);
-        scripts.WriteTo(folder.FullName);
+        scripts.WriteTo(_folder.FullName);
     }
 
     private async Task<JsonElement> JsonAsync(EmptyDatabase database, int exitCode, string verb, params string[] arguments)
     {
-        string[] common = verb == "verify" ? [] : ["--from", folder.FullName, "--role-prefix", database.RolePrefix];
+        string[] common = verb == "verify" ? [] : ["--from", _folder.FullName, "--role-prefix", database.RolePrefix];
         var result = await RunAsync(database, [verb, "--json", .. common, .. arguments]);
         Assert.True(exitCode == result.ExitCode, $"{verb} exited with {result.ExitCode}: {result.Output}{result.Error}");
         var document = JsonDocument.Parse(result.Output).RootElement;

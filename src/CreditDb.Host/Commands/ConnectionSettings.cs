@@ -23,7 +23,8 @@ internal static class ConnectionSettings
             """);
         try
         {
-            return new NpgsqlConnectionStringBuilder(text);
+            var settings = new NpgsqlConnectionStringBuilder(text);
+            return settings.Host is null ? throw new UsageException("The connection string names no Host.") : settings;
         }
         catch (ArgumentException)
         {

@@ -16,8 +16,8 @@ internal sealed class Output(bool json) : IProgress<MigrationProgress>
         Converters = { new JsonStringEnumConverter(JsonNamingPolicy.CamelCase) },
     };
 
-    private readonly IAnsiConsole error = Open(Console.Error, Console.IsErrorRedirected);
-    private readonly IAnsiConsole console = json ? Open(Console.Error, Console.IsErrorRedirected) : Open(Console.Out, Console.IsOutputRedirected);
+    private readonly IAnsiConsole _error = Open(Console.Error, Console.IsErrorRedirected);
+    private readonly IAnsiConsole _console = json ? Open(Console.Error, Console.IsErrorRedirected) : Open(Console.Out, Console.IsOutputRedirected);
 
     public void Document(object document)
     {
@@ -25,18 +25,18 @@ internal sealed class Output(bool json) : IProgress<MigrationProgress>
             Console.Out.WriteLine(JsonSerializer.Serialize(document, Format));
     }
 
-    public void Line(string text, string style = "default") => console.MarkupLineInterpolated($"[{style}]{text}[/]");
+    public void Line(string text, string style = "default") => _console.MarkupLineInterpolated($"[{style}]{text}[/]");
 
-    public void Error(string text) => error.MarkupLineInterpolated($"[red]{text}[/]");
+    public void Error(string text) => _error.MarkupLineInterpolated($"[red]{text}[/]");
 
     public void Table(string[] columns, IEnumerable<string?[]> rows)
     {
-        var table = new Table { Border = console.Profile.Capabilities.Ansi ? TableBorder.Rounded : TableBorder.None };
+        var table = new Table { Border = _console.Profile.Capabilities.Ansi ? TableBorder.Rounded : TableBorder.None };
         foreach (var column in columns)
             table.AddColumn(new TableColumn(new Text(column)).NoWrap());
         foreach (var row in rows)
             table.AddRow(row.Select(cell => new Text(cell ?? "")));
-        console.Write(table);
+        _console.Write(table);
     }
 
     public void Report(MigrationProgress value)

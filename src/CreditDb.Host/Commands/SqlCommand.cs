@@ -1,5 +1,6 @@
 using System.CommandLine;
 using CreditDb.Host.Sql;
+using CreditDb.Migrations;
 using Npgsql;
 
 namespace CreditDb.Host.Commands;
@@ -79,7 +80,7 @@ public static class SqlCommand
             foreach (var statement in statements)
             {
                 using (running = CancellationTokenSource.CreateLinkedTokenSource(ct))
-                    await session.RunStatementAsync(statement, running.Token);
+                    await session.RunStatementAsync(statement.Text, running.Token);
                 running = null;
             }
         }

@@ -40,7 +40,7 @@ internal sealed class Verb(ParseResult arguments, string name, Output output, Np
     public static Command Create(
         string name, string description, IEnumerable<Option> options, Func<Verb, CancellationToken, Task<ExitCode>> run)
     {
-        var command = new Command(name, $"{description}\n\n{ExitCodes.Help}") { Connection, Json };
+        var command = new Command(name, description) { Connection, Json };
         foreach (var option in options)
             command.Add(option);
         command.SetAction(async (arguments, cancellationToken) => (int)await RunAsync(arguments, name, run, cancellationToken));
@@ -105,9 +105,13 @@ internal sealed class Verb(ParseResult arguments, string name, Output output, Np
         {
             return Fail(ExitCode.Error, new { problem = "cancelled" }, "Cancelled. What was committed stays; the next run continues.");
         }
-        catch (Exception e) when (e is NpgsqlException or IOException or UnauthorizedAccessException or InvalidOperationException)
+        catch (PostgresException e)
         {
-            return Fail(ExitCode.Error, new { problem = "error", message = e.Message, (e as PostgresException)?.SqlState }, e.Message);
+            return Fail(ExitCode.Error, new { problem = "error", message = e.MessageText, e.SqlState }, $"{e.MessageText} (SQLSTATE {e.SqlState})");
+        }
+        catch (Exception e) when (e is NpgsqlException or TimeoutException or IOException or UnauthorizedAccessException)
+        {
+            return Fail(ExitCode.Error, new { problem = "error", message = e.Message }, e.Message);
         }
     }
 

@@ -1,4 +1,5 @@
 using System.Globalization;
+using CreditDb.Migrations;
 using Npgsql;
 
 namespace CreditDb.Host.Sql;
@@ -35,10 +36,9 @@ public sealed class SqlSession : IAsyncDisposable
     /// <summary>Runs every statement of a text up to the first that fails; false if one did.</summary>
     public async Task<bool> RunAsync(string text, CancellationToken ct)
     {
-        var (statements, rest) = StatementSplitter.Split(text);
-        foreach (var statement in statements.Append(rest))
+        foreach (var statement in StatementSplitter.SplitAll(text))
         {
-            if (!await RunStatementAsync(statement, ct))
+            if (!await RunStatementAsync(statement.Text, ct))
                 return false;
         }
 
@@ -48,9 +48,6 @@ public sealed class SqlSession : IAsyncDisposable
     /// <summary>Runs one statement; false if it failed.</summary>
     public async Task<bool> RunStatementAsync(string statement, CancellationToken ct)
     {
-        if (StatementSplitter.IsBlank(statement))
-            return true;
-
         try
         {
             await ExecuteAsync(statement, ct);

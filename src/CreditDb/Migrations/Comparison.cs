@@ -6,17 +6,17 @@ internal sealed record ScriptTransaction(IReadOnlyList<DbScript> Scripts, bool R
 /// <summary>The program's scripts set beside a database's state: what each script's state is, and what is to be done.</summary>
 internal sealed class Comparison
 {
-    private readonly MigratorOptions options;
-    private readonly DatabaseState database;
-    private readonly Dictionary<string, JournalEntry> journal;
-    private readonly Dictionary<string, AppliedObject> applied;
+    private readonly MigratorOptions _options;
+    private readonly DatabaseState _database;
+    private readonly Dictionary<string, JournalEntry> _journal;
+    private readonly Dictionary<string, AppliedObject> _applied;
 
     public Comparison(MigratorOptions options, DatabaseState database)
     {
-        this.options = options;
-        this.database = database;
-        journal = database.Scripts.ToDictionary(e => e.Name);
-        applied = database.Applied.ToDictionary(a => a.Name);
+        _options = options;
+        _database = database;
+        _journal = database.Scripts.ToDictionary(e => e.Name);
+        _applied = database.Applied.ToDictionary(a => a.Name);
 
         Scripts =
         [
@@ -48,19 +48,19 @@ internal sealed class Comparison
     {
         if (Scripts.FirstOrDefault(s => s is { State: ScriptState.Unknown, RunsOnce: true }) is { } unknown)
             return new(MigrationProblem.DatabaseNewer, $"The database is newer than this program: it has {unknown.Name}, which this program does not know.") { Script = unknown.Name };
-        if (database.Release > options.Release)
-            return new(MigrationProblem.DatabaseNewer, $"The database is newer than this program: it was migrated by release {database.Release}, and this is {options.Release}.");
+        if (_database.Release > _options.Release)
+            return new(MigrationProblem.DatabaseNewer, $"The database is newer than this program: it was migrated by release {_database.Release}, and this is {_options.Release}.");
         if (RefusedPrefix() is { } refusal)
             return refusal;
         if (Scripts.FirstOrDefault(s => s.State == ScriptState.Edited) is { } edited)
-            return new(MigrationProblem.ScriptEdited, $"{edited.Name} has been edited since it was applied. Restore it, and write the change as a new script.") { Script = edited.Name };
+            return new(MigrationProblem.ScriptEdited, $"{edited.Name} has been edited since it was _applied. Restore it, and write the change as a new script.") { Script = edited.Name };
         return null;
     }
 
     /// <summary>Why this database must not be changed under the role prefix of the options, if it must not.</summary>
     public MigrationException? RefusedPrefix() =>
-        database.RolePrefix is { } prefix && prefix != options.RolePrefix
-            ? new(MigrationProblem.RolePrefixDiffers, $"The database was migrated with the role prefix {prefix}, not {options.RolePrefix}.")
+        _database.RolePrefix is { } prefix && prefix != _options.RolePrefix
+            ? new(MigrationProblem.RolePrefixDiffers, $"The database was migrated with the role prefix {prefix}, not {_options.RolePrefix}.")
             : null;
 
     public MigrationPlan ToPlan() => new(
@@ -73,31 +73,32 @@ internal sealed class Comparison
     // A script that sorts before an applied one is run too, as DbUp does: two branches merged in either order.
     private List<ScriptTransaction> Group()
     {
-        var due = options.Scripts.All.Where(s => StatusOf(s).State is ScriptState.Pending or ScriptState.Changed).ToList();
+        var due = _options.Scripts.All.Where(s => StatusOf(s).State is ScriptState.Pending or ScriptState.Changed).ToList();
         var removed = Scripts.Any(s => s is { State: ScriptState.Unknown, RunsOnce: false });
         if (due.Count == 0 && !removed)
             return [];
-        return
-        [
-            .. due.Where(s => s.Folder == "migrations").Select(s => new ScriptTransaction([s], false)),
-            new ScriptTransaction([.. options.Scripts.All.Where(s => !s.RunsOnce || (s.Folder != "migrations" && due.Contains(s)))], true),
-        ];
+
+        var rest = _options.Scripts.All.Where(s => !s.RunsOnce || (s.Folder != "migrations" && due.Contains(s))).ToList();
+        List<ScriptTransaction> transactions = [.. due.Where(s => s.Folder == "migrations").Select(s => new ScriptTransaction([s], false))];
+        if (rest.Count > 0 || removed)
+            transactions.Add(new ScriptTransaction(rest, true));
+        return transactions;
     }
 
     private ScriptStatus StatusOf(DbScript script)
     {
         if (script.RunsOnce)
         {
-            var entry = journal.GetValueOrDefault(script.Name);
+            var entry = _journal.GetValueOrDefault(script.Name);
             var state = entry is null
-                ? script.Folder == "app" && options.WithoutApp ? ScriptState.Skipped : ScriptState.Pending
+                ? script.Folder == "app" && _options.WithoutApp ? ScriptState.Skipped : ScriptState.Pending
                 : entry.Checksum is null || entry.Checksum == script.Checksum ? ScriptState.Applied : ScriptState.Edited;
             return new ScriptStatus(script.Name, true, state, entry?.AppliedAt);
         }
 
-        var last = applied.GetValueOrDefault(script.Name);
+        var last = _applied.GetValueOrDefault(script.Name);
         var reapplied = last is null ? ScriptState.Pending
-            : last.Checksum == script.AppliedChecksum(options.RolePrefix) ? ScriptState.Applied : ScriptState.Changed;
+            : last.Checksum == script.AppliedChecksum(_options.RolePrefix) ? ScriptState.Applied : ScriptState.Changed;
         return new ScriptStatus(script.Name, false, reapplied, last?.AppliedAt);
     }
 }

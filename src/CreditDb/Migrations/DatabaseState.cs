@@ -23,16 +23,19 @@ internal sealed record DatabaseState(
         order by schemaversionsid
         """;
 
-    /// <summary>Each journaled script once, by its latest row: DbUp, which takes no lock, can leave two.</summary>
+    /// <summary>Each journaled script once, by its first row: DbUp, which takes no lock, can leave two.</summary>
     public IReadOnlyList<JournalEntry> Scripts { get; } =
-        [.. Journal.Where(e => DbScripts.IsOnceName(e.Name)).GroupBy(e => e.Name).Select(g => g.Last()).OrderBy(e => e.Id)];
+        [.. Journal.Where(e => DbScripts.IsOnceName(e.Name)).GroupBy(e => e.Name).Select(g => g.First()).OrderBy(e => e.Id)];
 
     public string? RolePrefix => Journal.Select(e => e.RolePrefix).FirstOrDefault(p => p is not null);
 
     public Version? Release => Applied.Max(a => Version.TryParse(a.Release, out var v) ? v : null);
 
-    /// <summary>Changes whenever the journal does; <see cref="JournalSql.Guard"/> computes the same in the database.</summary>
-    public string Fingerprint => DbScript.Hash(string.Join('\n', Journal.Select(e => $"{e.Id} {e.Name} {e.Checksum}")));
+    /// <summary>Changes whenever what is recorded does; <see cref="JournalSql.Guard"/> computes the same in the database.</summary>
+    public string Fingerprint => DbScript.Hash(
+        string.Join('\n', Journal.Select(e => $"{e.Id} {e.Name} {e.Checksum}"))
+        + "\n\n"
+        + string.Join('\n', Applied.OrderBy(a => a.Name, StringComparer.Ordinal).Select(a => $"{a.Name} {a.Checksum}")));
 
     public static async Task<DatabaseState> ReadAsync(NpgsqlConnection connection, CancellationToken cancellationToken)
     {

@@ -50,8 +50,8 @@ public sealed partial record DbScript
     internal IReadOnlyList<SqlStatement> Statements(string rolePrefix)
     {
         var text = Render(rolePrefix);
-        var statements = SqlStatements.Split(text);
-        return statements.FirstOrDefault(s => SqlStatements.ControlsTransaction(s.Text)) is not { } control
+        var statements = StatementSplitter.SplitAll(text);
+        return statements.FirstOrDefault(s => StatementSplitter.ControlsTransaction(s.Text)) is not { } control
             ? statements
             : throw new MigrationException(
                 MigrationProblem.InvalidScript,

@@ -10,8 +10,8 @@ public sealed class DbScripts
 
     private const string RollbackFolder = "rollback/";
 
-    private readonly Dictionary<string, DbScript> byName;
-    private readonly Dictionary<string, DbScript> down;
+    private readonly Dictionary<string, DbScript> _byName;
+    private readonly Dictionary<string, DbScript> _down;
 
     /// <summary>Creates a set from scripts in any order.</summary>
     /// <exception cref="MigrationException">Two scripts have the same journal name.</exception>
@@ -22,8 +22,8 @@ public sealed class DbScripts
             throw new MigrationException(MigrationProblem.InvalidScript, $"Two scripts have the journal name {twins.Key}.");
 
         All = [.. Folders.SelectMany(folder => all.Where(s => s.Folder == folder).OrderBy(s => s.Name, StringComparer.Ordinal))];
-        byName = All.ToDictionary(s => s.Name);
-        down = all.Where(s => s.Path.StartsWith(RollbackFolder, StringComparison.Ordinal))
+        _byName = All.ToDictionary(s => s.Name);
+        _down = all.Where(s => s.Path.StartsWith(RollbackFolder, StringComparison.Ordinal))
             .ToDictionary(s => s.Path[RollbackFolder.Length..]);
     }
 
@@ -38,9 +38,9 @@ public sealed class DbScripts
         Directory.EnumerateFiles(path, "*.sql", SearchOption.AllDirectories)
             .Select(file => new DbScript(Path.GetRelativePath(path, file), File.ReadAllText(file))));
 
-    internal DbScript? Find(string name) => byName.GetValueOrDefault(name);
+    internal DbScript? Find(string name) => _byName.GetValueOrDefault(name);
 
-    internal DbScript? FindDown(string name) => down.GetValueOrDefault(name);
+    internal DbScript? FindDown(string name) => _down.GetValueOrDefault(name);
 
     internal static bool IsOnceName(string name) =>
         name.StartsWith("migrations.", StringComparison.Ordinal)

@@ -83,20 +83,24 @@ internal static class JournalSql
             yield return $"insert into credits.applied_objects (name, checksum, release) values\n{string.Join(",\n", rows)}";
     }
 
-    /// <summary>Fails unless the journal is as it was in <paramref name="state"/>.</summary>
+    /// <summary>Fails unless what is recorded is as it was in <paramref name="state"/>.</summary>
     public static string Guard(DatabaseState state) =>
         $"""
         do $$
         declare
-          v_journal text := '';
+          v_journal text;
+          v_applied text;
         begin
           if to_regclass('credits.schemaversions') is not null then
-            execute 'select coalesce(string_agg(
-                       schemaversionsid || '' '' || scriptname || '' '' || coalesce(to_jsonb(s)->>''checksum'', ''''),
-                       chr(10) order by schemaversionsid), '''')
+            execute 'select string_agg(schemaversionsid || '' '' || scriptname || '' '' || coalesce(to_jsonb(s)->>''checksum'', ''''),
+                                       chr(10) order by schemaversionsid)
                      from credits.schemaversions s' into v_journal;
           end if;
-          if encode(sha256(convert_to(v_journal, 'UTF8')), 'hex') <> {Literal(state.Fingerprint)} then
+          if to_regclass('credits.applied_objects') is not null then
+            execute 'select string_agg(name || '' '' || checksum, chr(10) order by name collate "C")
+                     from credits.applied_objects' into v_applied;
+          end if;
+          if encode(sha256(convert_to(concat(v_journal, chr(10), chr(10), v_applied), 'UTF8')), 'hex') <> {Literal(state.Fingerprint)} then
             raise exception using
               errcode = 'UC391',
               message = 'The database has been migrated since this file was written.',

@@ -55,7 +55,7 @@ internal sealed class LockedTransactions(
 {
     private static readonly TimeSpan LongestPause = TimeSpan.FromSeconds(5);
 
-    private string? blockers;
+    private string? _blockers;
 
     public async Task<T> RunAsync<T>(Func<LockedTransaction, Task<T>> work, List<MigrationNotice> notices, CancellationToken cancellationToken)
     {
@@ -68,7 +68,7 @@ internal sealed class LockedTransactions(
             catch (Exception e) when (Postgres(e) is { } error && IsWorthRetrying(error))
             {
                 var reason = error.SqlState == PostgresErrorCodes.LockNotAvailable
-                    ? $"waiting for a lock{(blockers is null ? "" : $" held by {blockers}")}"
+                    ? $"waiting for a lock{(_blockers is null ? "" : $" held by {_blockers}")}"
                     : $"{error.MessageText} (SQLSTATE {error.SqlState})";
                 var script = (e as MigrationException)?.Script;
                 if (attempt == options.Tries)
@@ -126,7 +126,7 @@ internal sealed class LockedTransactions(
             from pg_stat_activity
             where pid = any (pg_blocking_pids($1))
             """;
-        blockers = null;
+        _blockers = null;
         try
         {
             while (true)
@@ -134,11 +134,11 @@ internal sealed class LockedTransactions(
                 await Task.Delay(options.LockTimeout / 3, options.Clock, cancellationToken);
                 await using var command = dataSource.CreateCommand(sql);
                 command.Parameters.Add(new() { Value = backend });
-                if (await command.ExecuteScalarAsync(cancellationToken) is string holders && holders != blockers)
+                if (await command.ExecuteScalarAsync(cancellationToken) is string holders && holders != _blockers)
                 {
-                    if (blockers is null)
+                    if (_blockers is null)
                         progress?.Report(new(MigrationProgressKind.Waiting, $"waiting for a lock held by {holders}"));
-                    blockers = holders;
+                    _blockers = holders;
                 }
             }
         }

@@ -11,15 +11,15 @@ namespace CreditDb.Migrations;
 /// <param name="options">The defaults if null.</param>
 public sealed class Migrator(NpgsqlDataSource dataSource, MigratorOptions? options = null)
 {
-    private readonly MigratorOptions options = options ?? new MigratorOptions();
+    private readonly MigratorOptions _options = options ?? new MigratorOptions();
 
-    private string Release => options.Release.ToString();
+    private string Release => _options.Release.ToString();
 
     /// <summary>Reads the state of every script. Changes nothing and refuses nothing.</summary>
     public async Task<MigrationStatus> StatusAsync(CancellationToken cancellationToken = default)
     {
         var state = await ReadAsync(cancellationToken);
-        var comparison = new Comparison(options, state);
+        var comparison = new Comparison(_options, state);
         var refusal = comparison.Refusal();
         return new MigrationStatus(
             Release,
@@ -45,7 +45,7 @@ public sealed class Migrator(NpgsqlDataSource dataSource, MigratorOptions? optio
         if (!Compare(await ReadAsync(cancellationToken)).NothingToDo)
         {
             // One transaction at a time, each deciding anew under the lock what is next: another migrator may have run it.
-            var transactions = new LockedTransactions(dataSource, options, progress);
+            var transactions = new LockedTransactions(dataSource, _options, progress);
             while (await transactions.RunAsync(t => RunNextAsync(t, progress, cancellationToken), notices, cancellationToken) is { } next)
             {
                 ran.AddRange(next.Scripts);
@@ -70,26 +70,26 @@ public sealed class Migrator(NpgsqlDataSource dataSource, MigratorOptions? optio
         var comparison = Compare(state);
         var sql = new StringBuilder(
             $"""
-            -- CreditDb {Release}, role prefix {options.RolePrefix}
+            -- CreditDb {Release}, role prefix {_options.RolePrefix}
             -- psql -v ON_ERROR_STOP=1 -f FILE
             begin isolation level read committed;
             set local statement_timeout = 0;
             set local lock_timeout = 0;
             set local search_path = public, pg_temp;
             {JournalSql.TakeLock};
-            set local lock_timeout = {(long)options.LockTimeout.TotalMilliseconds};
+            set local lock_timeout = {(long)_options.LockTimeout.TotalMilliseconds};
             {JournalSql.Guard(state)};
 
             """);
-        foreach (var statement in JournalSql.Prepare(state, comparison.Adopted, options.RolePrefix))
+        foreach (var statement in JournalSql.Prepare(state, comparison.Adopted, _options.RolePrefix))
             sql.Append(statement).Append(";\n");
         foreach (var transaction in comparison.Transactions)
         {
             foreach (var script in transaction.Scripts)
             {
-                sql.Append($"\n-- {script.Path}\n{script.Render(options.RolePrefix).TrimEnd()}\n;\n");
+                sql.Append($"\n-- {script.Path}\n{script.Render(_options.RolePrefix).TrimEnd()}\n;\n");
                 if (script.RunsOnce)
-                    sql.Append(JournalSql.Record(script, options.RolePrefix)).Append(";\n");
+                    sql.Append(JournalSql.Record(script, _options.RolePrefix)).Append(";\n");
             }
 
             foreach (var statement in After(transaction))
@@ -120,7 +120,7 @@ public sealed class Migrator(NpgsqlDataSource dataSource, MigratorOptions? optio
         List<string> undone = [];
         if (ToUndo(await ReadAsync(cancellationToken), to).Count > 0)
         {
-            var transactions = new LockedTransactions(dataSource, options, progress);
+            var transactions = new LockedTransactions(dataSource, _options, progress);
             while (await transactions.RunAsync(t => UndoNextAsync(t, to, force, progress, cancellationToken), notices, cancellationToken) is { } name)
             {
                 undone.Add(name);
@@ -139,7 +139,7 @@ public sealed class Migrator(NpgsqlDataSource dataSource, MigratorOptions? optio
         if (comparison.NothingToDo)
             return null;
 
-        foreach (var statement in JournalSql.Prepare(state, comparison.Adopted, options.RolePrefix))
+        foreach (var statement in JournalSql.Prepare(state, comparison.Adopted, _options.RolePrefix))
             await transaction.ExecuteAsync(statement, cancellationToken);
         if (comparison.Transactions.Count == 0)
             return null;
@@ -148,9 +148,9 @@ public sealed class Migrator(NpgsqlDataSource dataSource, MigratorOptions? optio
         foreach (var script in next.Scripts)
         {
             progress?.Report(new(MigrationProgressKind.Running, $"running {script.Name}", script.Name));
-            await transaction.RunAsync(script, options.RolePrefix, cancellationToken);
+            await transaction.RunAsync(script, _options.RolePrefix, cancellationToken);
             if (script.RunsOnce)
-                await transaction.ExecuteAsync(JournalSql.Record(script, options.RolePrefix), cancellationToken);
+                await transaction.ExecuteAsync(JournalSql.Record(script, _options.RolePrefix), cancellationToken);
         }
 
         foreach (var statement in After(next))
@@ -160,7 +160,7 @@ public sealed class Migrator(NpgsqlDataSource dataSource, MigratorOptions? optio
 
     // A migration may drop what a re-applied script made. Should the run stop here, the next one must know.
     private IEnumerable<string> After(ScriptTransaction transaction) => transaction.Reapplies
-        ? JournalSql.RecordApplied(transaction.Scripts.Where(s => !s.RunsOnce), options.RolePrefix, Release)
+        ? JournalSql.RecordApplied(transaction.Scripts.Where(s => !s.RunsOnce), _options.RolePrefix, Release)
         : [JournalSql.ForgetApplied];
 
     private async Task<string?> UndoNextAsync(
@@ -176,7 +176,7 @@ public sealed class Migrator(NpgsqlDataSource dataSource, MigratorOptions? optio
             await transaction.ExecuteAsync("set local credits.force_rollback = 'on'", cancellationToken);
         try
         {
-            await transaction.RunAsync(down, options.RolePrefix, cancellationToken);
+            await transaction.RunAsync(down, _options.RolePrefix, cancellationToken);
         }
         catch (MigrationException e) when (e.SqlState?.StartsWith("UC", StringComparison.Ordinal) == true)
         {
@@ -194,24 +194,24 @@ public sealed class Migrator(NpgsqlDataSource dataSource, MigratorOptions? optio
 
     private List<(string Name, DbScript Down)> ToUndo(DatabaseState state, string? to)
     {
-        if (new Comparison(options, state).RefusedPrefix() is { } refusal)
+        if (new Comparison(_options, state).RefusedPrefix() is { } refusal)
             throw refusal;
 
         var keep = to is null ? -1 : state.Scripts.Select(e => e.Name).ToList().IndexOf(to);
         if (to is not null && keep < 0)
             throw new MigrationException(MigrationProblem.RollbackRefused, $"{to} is not among the applied scripts.");
 
-        return [.. state.Scripts.Skip(keep + 1).Reverse().Select(e => (e.Name, options.Scripts.FindDown(e.Name)
+        return [.. state.Scripts.Skip(keep + 1).Reverse().Select(e => (e.Name, _options.Scripts.FindDown(e.Name)
             ?? throw new MigrationException(MigrationProblem.RollbackRefused, $"{e.Name} cannot be undone: it has no down script. Nothing was undone.") { Script = e.Name }))];
     }
 
     private Comparison Compare(DatabaseState state)
     {
-        var comparison = new Comparison(options, state);
+        var comparison = new Comparison(_options, state);
         if (comparison.Refusal() is { } refusal)
             throw refusal;
         foreach (var script in comparison.Transactions.SelectMany(t => t.Scripts))
-            _ = script.Statements(options.RolePrefix);
+            _ = script.Statements(_options.RolePrefix);
         return comparison;
     }
 

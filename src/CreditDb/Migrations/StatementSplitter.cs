@@ -1,17 +1,22 @@
-namespace CreditDb.Host.Sql;
+namespace CreditDb.Migrations;
+
+/// <summary>One statement of a text, without its semicolon and the comments before it, and where it starts in the text.</summary>
+internal sealed record SqlStatement(string Text, int Start);
 
 /// <summary>Cuts SQL text at the semicolons that end statements, as psql does.</summary>
-public static class StatementSplitter
+internal static class StatementSplitter
 {
-    /// <summary>The complete statements, without their semicolons, and the text after the last of them.</summary>
-    public static (IReadOnlyList<string> Statements, string Remainder) Split(string text)
+    /// <summary>The complete statements, and the text after the last of them.</summary>
+    public static (IReadOnlyList<SqlStatement> Statements, string Remainder) Split(string text)
     {
-        var statements = new List<string>();
-        var (start, parentheses, blocks) = (0, 0, 0);
+        var statements = new List<SqlStatement>();
+        var (start, first, parentheses, blocks) = (0, -1, 0, 0);
         var lastWord = "";
         for (var i = 0; i < text.Length;)
         {
             var next = EndOfToken(text, i);
+            if (first < 0 && text[i] != ';' && !IsBlank(text, i))
+                first = i;
             switch (text[i])
             {
                 case '(':
@@ -21,8 +26,9 @@ public static class StatementSplitter
                     parentheses--;
                     break;
                 case ';' when parentheses <= 0 && blocks == 0:
-                    statements.Add(text[start..i].Trim());
-                    (start, parentheses) = (next, 0);
+                    if (first >= 0)
+                        statements.Add(new SqlStatement(text[first..i].TrimEnd(), first));
+                    (start, first, parentheses) = (next, -1, 0);
                     break;
                 case var c when IsWord(c):
                     var word = text[i..next].ToUpperInvariant();
@@ -42,20 +48,36 @@ public static class StatementSplitter
         return (statements, text[start..]);
     }
 
+    /// <summary>All statements of a script, the last with or without its semicolon.</summary>
+    public static IReadOnlyList<SqlStatement> SplitAll(string text)
+    {
+        var (statements, rest) = Split(text);
+        if (IsBlank(rest))
+            return statements;
+        var first = text.Length - rest.Length;
+        while (IsBlank(text, first))
+            first = EndOfToken(text, first);
+        return [.. statements, new SqlStatement(text[first..].TrimEnd(), first)];
+    }
+
     /// <summary>Whether the text holds nothing but white space and comments.</summary>
     public static bool IsBlank(string text)
     {
         for (var i = 0; i < text.Length; i = EndOfToken(text, i))
         {
-            if (!char.IsWhiteSpace(text[i]) && !text.AsSpan(i).StartsWith("--") && !text.AsSpan(i).StartsWith("/*"))
+            if (!IsBlank(text, i))
                 return false;
         }
 
         return true;
     }
 
+    /// <summary>Whether this would end the transaction in which a script runs.</summary>
+    public static bool ControlsTransaction(string statement) => Words(statement).Take(2).Select(word => word.ToUpperInvariant()).ToArray() is
+        ["BEGIN" or "COMMIT" or "ROLLBACK" or "ABORT" or "END", ..] or ["START" or "PREPARE", "TRANSACTION"];
+
     /// <summary>The words outside of quotes and comments.</summary>
-    internal static IEnumerable<string> Words(string text)
+    public static IEnumerable<string> Words(string text)
     {
         for (int i = 0, next; i < text.Length; i = next)
         {
@@ -64,6 +86,9 @@ public static class StatementSplitter
                 yield return text[i..next];
         }
     }
+
+    private static bool IsBlank(string text, int i) =>
+        char.IsWhiteSpace(text[i]) || text.AsSpan(i).StartsWith("--") || text.AsSpan(i).StartsWith("/*");
 
     private static int EndOfToken(string text, int i) => text[i] switch
     {
