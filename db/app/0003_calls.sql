@@ -19,7 +19,7 @@ begin
   else
     raise notice using message = 'public.calls exists and was left alone. To charge its rows: '
       'select credits.attach_charge(''public.calls'', ''agent_call_runtime'', p_quantity_column => ''duration_seconds'', '
-      'p_quantity_per_unit => 60, p_status_column => ''status'', p_status_value => ''completed'');';
+      'p_quantity_per_unit => 60, p_status_column => ''status'', p_status_value => ''completed'', p_is_call => true);';
   end if;
 end
 $$;

@@ -6,21 +6,25 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_settings jsonb := tg_argv[0];
-  v_user text := format('%%1$s.%I', v_settings ->> 'user_column');
-  v_id text := format('%%1$s.%I::text', v_settings ->> 'id_column');
-  v_row record;
+  v_attachment credits.charge_attachments := credits.attachment_of(tg_argv[0], tg_relid, tg_name);
+  v_settings jsonb := v_attachment.settings;
+  v_user text;
+  v_query text;
+  v_old record;
+  v_new record;
 begin
+  if v_attachment.source is null then
+    return null;
+  end if;
   perform credits.check_row_types(tg_relid, v_settings ->> 'user_column', v_settings ->> 'id_column');
+  v_user := format('($1).%I', v_settings ->> 'user_column');
   if v_settings ? 'user_issuer' then
     v_user := format('credits.user_id_for(%L, %s::text)', v_settings ->> 'user_issuer', v_user);
   end if;
-  execute format('select %s as old_user, %s as old_id, %s as new_user, %s as new_id',
-    format(v_user, '($1)'), format(v_id, '($1)'), format(v_user, '($2)'), format(v_id, '($2)'))
-  into v_row
-  using old, new;
-  perform credits.carry_row_identity(v_settings ->> 'source', v_settings ->> 'action_type',
-    v_row.old_user, v_row.old_id, v_row.new_user, v_row.new_id);
+  v_query := format('select %s as user_id, ($1).%I::text as row_id', v_user, v_settings ->> 'id_column');
+  execute v_query into v_old using old;
+  execute v_query into v_new using new;
+  perform credits.carry_identity(v_attachment.source, v_attachment.action_type, v_old.user_id, v_old.row_id, v_new.user_id, v_new.row_id);
   return null;
 end
 $$;

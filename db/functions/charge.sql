@@ -31,6 +31,9 @@ declare
 begin
   select c.* into v_cost from credits.credit_costs c where c.action_type = p_action_type;
   if not found then
+    if exists (select from credits.accounts a where a.user_id = p_user_id) then
+      perform credits.notify_decline(p_user_id, 'credits', p_action_type, 'unknown_action', null, null, 1, credits.clock_now());
+    end if;
     return credits.outcome('unknown_action', jsonb_build_object('action_type', p_action_type));
   end if;
   v_amount := credits.price_of(v_cost.cost_per_unit, p_quantity);
@@ -50,7 +53,7 @@ begin
   v_now := greatest(credits.clock_now(), v_wallet.last_entry_at);
 
   if p_key is not null then
-    v_fingerprint := concat_ws('|', v_function_name, p_action_type, trim_scale(p_quantity), p_reference_id);
+    v_fingerprint := jsonb_build_array(v_function_name, p_action_type, trim_scale(p_quantity), p_reference_id)::text;
     select k.* into v_key
     from credits.charge_keys k
     where k.user_id = p_user_id and k.credit_type = v_cost.credit_type and k.source = p_key_source and k.key = p_key

@@ -12,23 +12,17 @@ volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_cost credits.credit_costs;
+  v_cost credits.credit_costs := credits.cost_of(p_action_type);
   v_user record;
 begin
   if p_user_ids is null then
     return;
   end if;
   perform credits.check_argument(array_position(p_user_ids, null) is null, 'user id', 'a charged row must have a user');
-  perform credits.check_argument(array_position(p_row_ids, null) is null, 'row id', 'a charged row must have an id');
+  perform credits.check_argument(bool_and(length(i.id) between 1 and 255), 'row id', 'a charged row must have an id, of at most 255 characters')
+  from unnest(p_row_ids) i (id);
   perform credits.check_amount('quantity', q.quantity) from (select distinct unnest(p_quantities) as quantity) q;
 
-  select c.* into v_cost from credits.credit_costs c where c.action_type = p_action_type;
-  if not found then
-    v_cost.action_type := p_action_type;
-    v_cost.action_name := p_action_type;
-    v_cost.credit_type := 'credits';
-    v_cost.on_insufficient := 'notify';
-  end if;
 
   -- One user is the usual case and needs no grouping.
   if p_user_ids[1] = all (p_user_ids) then

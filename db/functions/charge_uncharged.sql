@@ -10,9 +10,13 @@ declare
   v_cost credits.credit_costs;
   v_listed bigint;
   v_left bigint;
-  v_charged numeric := 0;
+  v_charged numeric;
+  v_deducted jsonb := '{}';
 begin
   perform credits.check_argument(p_user_id is not null, 'p_user_id', 'must not be null');
+  if not exists (select from credits.accounts a where a.user_id = p_user_id) then
+    return credits.outcome('unknown_account', jsonb_build_object('user_id', p_user_id));
+  end if;
   perform from credits.wallets w where w.user_id = p_user_id order by w.credit_type for no key update;
   select count(*) into v_listed from credits.uncharged_rows u where u.user_id = p_user_id;
 
@@ -20,28 +24,31 @@ begin
     select u.source, u.action_type, u.unit_price,
       array_agg(u.row_id order by u.created_at, u.ordinal) as row_ids,
       array_agg(u.quantity order by u.created_at, u.ordinal) as quantities,
-      array_agg(u.duration_seconds order by u.created_at, u.ordinal) as seconds
+      case when bool_and(u.duration_seconds is not null) then array_agg(u.duration_seconds order by u.created_at, u.ordinal) end as seconds
     from credits.uncharged_rows u
     where u.user_id = p_user_id
-    group by u.source, u.action_type, u.unit_price
-    order by min(u.created_at), u.source, u.action_type
+    group by u.source, u.action_type, u.unit_price, u.duration_seconds is not null
+    order by min(u.created_at), min(u.ordinal), u.source, u.action_type
   loop
-    select c.* into v_cost from credits.credit_costs c where c.action_type = v_group.action_type;
-    continue when not found;
+    v_cost := credits.cost_of(v_group.action_type);
     -- The price of the day the row was written, unless it had none. A settlement neither fails nor runs into debt.
     v_cost.cost_per_unit := coalesce(v_group.unit_price, v_cost.cost_per_unit);
+    v_cost.is_active := coalesce(v_cost.is_active, true);
     v_cost.on_insufficient := 'notify';
-    v_charged := v_charged + credits.charge_user_rows(p_user_id, v_cost, v_group.source, v_group.row_ids, v_group.quantities,
-      case when v_group.seconds[1] is not null then v_group.seconds end, p_is_settlement => true);
+    v_charged := credits.charge_user_rows(p_user_id, v_cost, v_group.source, v_group.row_ids, v_group.quantities, v_group.seconds,
+      p_is_settlement => true);
+    if v_charged > 0 then
+      v_deducted := v_deducted || jsonb_build_object(v_cost.credit_type,
+        trim_scale(v_charged + coalesce((v_deducted ->> v_cost.credit_type)::numeric, 0)));
+    end if;
   end loop;
 
   select count(*) into v_left from credits.uncharged_rows u where u.user_id = p_user_id;
-  return credits.outcome('ok', jsonb_build_object(
-    'rows_charged', v_listed - v_left, 'rows_left', v_left, 'credits_deducted', trim_scale(v_charged)));
+  return credits.outcome('ok', jsonb_build_object('rows_charged', v_listed - v_left, 'rows_left', v_left, 'deducted', v_deducted));
 end
 $$;
 
 comment on function credits.charge_uncharged(uuid) is
   'Charges the rows of a user that stand without their charge (uncharged_rows), in their order and at the price they were written at, as far as '
-  'the credits reach. Returns rows_charged, rows_left and credits_deducted. Each row is charged once, whoever calls and how often. Locks all '
-  'wallets of the user. Raises UC001 for a null user.';
+  'the credits reach. Returns code ok or unknown_account, rows_charged, rows_left and deducted (amount per credit type). Each row is charged '
+  'once, whoever calls and how often, also if the application has deleted it since. Locks all wallets of the user. Raises UC001 for a null user.';

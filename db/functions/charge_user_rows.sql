@@ -18,7 +18,7 @@ declare
   v_status text;
   v_now timestamptz;
   v_known jsonb;
-  v_has_twins boolean;
+  v_is_first boolean[];
   v_first_entry_no bigint;
   v_change_no bigint;
   v_amount numeric;
@@ -62,11 +62,19 @@ begin
     where u.user_id = p_user_id and u.source = p_source and u.row_id = any (p_row_ids) and not p_is_settlement
   ) k;
 
-  -- Only a partitioned table's id column may hold a value twice.
-  v_has_twins := cardinality(p_row_ids) <> (select count(distinct r.id) from unnest(p_row_ids) r (id));
+  -- Only a partitioned table can bring an id twice in one statement: of twins, the first one counts.
+  if cardinality(p_row_ids) <> (select count(distinct r.id) from unnest(p_row_ids) r (id)) then
+    select array_agg(t.is_first order by t.n) into v_is_first
+    from (
+      select r.n, row_number() over (partition by r.id order by r.n) = 1 as is_first
+      from unnest(p_row_ids) with ordinality as r (id, n)
+    ) t;
+  end if;
 
   for i in 1 .. cardinality(p_row_ids) loop
-    continue when v_known ? p_row_ids[i] or (v_has_twins and p_row_ids[i] = any (v_ids));
+    continue when v_known ? p_row_ids[i] or not v_is_first[i];
+    -- A price set since may make a listed row cost more than any charge can be; it must not keep the others from being settled.
+    continue when p_is_settlement and p_cost.cost_per_unit * p_quantities[i] > 1000000000;
     v_code := case
       when p_cost.cost_per_unit is null then 'unknown_action'
       when v_wallet.user_id is null then 'unknown_account'
@@ -134,14 +142,13 @@ begin
     select p_user_id, p_cost.credit_type, p_source, r.id, 'charge_rows', v_first_entry_no + r.n - 1, v_now, 'infinity'
     from unnest(v_ids) with ordinality as r (id, n);
 
-    if p_is_settlement then
-      perform credits.unlist_uncharged(p_user_id, p_source, v_ids);
-    end if;
     v_wallet.change_no := v_wallet.change_no + cardinality(v_ids);
     v_wallet.last_entry_at := v_now;
   end if;
 
-  if cardinality(v_declined) > 0 and not p_is_settlement then
+  if p_is_settlement then
+    perform credits.unlist_uncharged(p_user_id, p_source, v_ids || array(select jsonb_object_keys(v_known)));
+  elsif cardinality(v_declined) > 0 then
     insert into credits.uncharged_rows
     select d.* from unnest(v_declined) d
     on conflict (user_id, source, row_id) do nothing;

@@ -17,10 +17,12 @@ begin
   perform credits.check_argument(p_user_id is not null, 'p_user_id', 'must not be null');
   perform credits.check_argument(p_call_id is not null, 'p_call_id', 'must not be null');
   perform credits.check_argument(p_duration_seconds > 0, 'p_duration_seconds', 'must be greater than zero');
-  perform credits.check_texts(coalesce(p_cost_breakdown, '{}'), null);
+  p_cost_breakdown := coalesce(p_cost_breakdown, '{}');
+  perform credits.check_argument(jsonb_typeof(p_cost_breakdown) = 'object', 'p_cost_breakdown', 'must be a JSON object');
+  perform credits.check_argument(octet_length(p_cost_breakdown::text) <= 16384, 'p_cost_breakdown', 'must be at most 16 KB');
   v_minutes := ceil(p_duration_seconds / 60.0);
   v_result := credits.charge(p_user_id, 'agent_call_runtime', v_minutes, null, '{}', 'public.calls', p_call_id::text,
-    p_duration_seconds, coalesce(p_cost_breakdown, '{}'));
+    p_duration_seconds, p_cost_breakdown);
   if v_result @> '{"success": true, "replayed": false}' then
     perform credits.book_minutes(p_user_id, v_minutes);
     perform credits.unlist_uncharged(p_user_id, 'public.calls', array[p_call_id::text]);

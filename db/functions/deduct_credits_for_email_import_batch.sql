@@ -15,7 +15,7 @@ begin
   perform credits.check_texts(p_metadata, p_idempotency_key);
   perform credits.check_argument(p_email_count > 0, 'p_email_count', 'must be greater than zero');
   return credits.deduct_credits_for_action(p_user_id, 'import_emails', ceil(p_email_count / 100.0), null,
-    jsonb_build_object('email_count', p_email_count) || p_metadata, p_idempotency_key);
+    p_metadata || jsonb_build_object('email_count', p_email_count), p_idempotency_key);
 end
 $$;
 

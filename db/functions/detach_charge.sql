@@ -8,28 +8,19 @@ volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_attachment credits.charge_attachments;
-  v_trigger record;
+  v_source text;
   v_sources text[] := '{}';
 begin
-  perform credits.check_argument(p_table is not null, 'p_table', 'must not be null');
-  for v_attachment in
-    select a.*
+  perform credits.check_argument(num_nonnulls(p_table, p_source) > 0, 'p_table', 'a table or a source must be given');
+  for v_source in
+    select a.source
     from credits.charge_attachments a
-    where a.relation = p_table and a.source = coalesce(p_source, a.source)
+    where a.relation = coalesce(p_table, a.relation) and a.source = coalesce(p_source, a.source)
     order by a.source
   loop
-    for v_trigger in
-      select t.tgname, t.tgrelid::regclass as relation
-      from pg_trigger t
-      where v_attachment.triggers ? t.tgname::text and t.tgparentid = 0
-        and t.tgrelid in (select p.relid from pg_partition_tree(p_table) p union select p_table)
-      order by t.tgrelid, t.tgname
-    loop
-      execute format('drop trigger %I on %s', v_trigger.tgname, v_trigger.relation);
-    end loop;
-    perform credits.unregister_attachment(v_attachment.source);
-    v_sources := v_sources || v_attachment.source;
+    perform credits.drop_charge_triggers(v_source);
+    perform credits.unregister_attachment(v_source);
+    v_sources := v_sources || v_source;
   end loop;
   if v_sources = '{}' then
     return credits.outcome('not_found', jsonb_build_object('table', p_table::text, 'source', p_source));
@@ -39,5 +30,6 @@ end
 $$;
 
 comment on function credits.detach_charge(regclass, text) is
-  'Stops charging the rows of a table (for one source, or for all). What was charged stays charged, also if the table is attached under the '
-  'same source again. Returns code ok or not_found. Runs with the caller''s rights, who must own the table; locks it. Raises UC001.';
+  'Stops charging the rows of a table (for one source, or for all); for a table that is gone, name its source alone. What was charged stays '
+  'charged, also if the table is attached under the same source again. Returns code ok or not_found. Runs with the rights of its caller, who '
+  'must own the table; locks it. Raises UC001, and UC402 for somebody else''s table.';

@@ -31,4 +31,5 @@ $$;
 comment on function credits.handle_call_completed() is
   'Trigger function for public.calls: charges agent_call_runtime per started minute for calls inserted as completed (statement level, '
   'transition table new_rows) and for the update that makes a call completed with seconds (row level; the trigger''s WHEN decides). A call is '
-  'charged once, however often it completes. Locks wallets in ascending order of users, then accounts. Raises UC1xx under the policy reject.';
+  'charged once, however often it completes. Locks the wallets of the users in ascending order (an update of several calls: in the order of the '
+  'rows), each user''s account after the wallet. Raises UC1xx under the policy reject.';

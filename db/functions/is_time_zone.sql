@@ -5,8 +5,8 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  -- PostgreSQL also takes abbreviations and POSIX rules, which know no daylight saving of a place.
-  if p_time_zone is null or p_time_zone !~ '^(UTC|[A-Za-z_]{1,30}(/[A-Za-z0-9_+-]{1,30}){1,2})$' then
+  -- PostgreSQL also takes abbreviations and POSIX rules, which know no daylight saving of a place. A POSIX rule has a digit.
+  if p_time_zone is null or p_time_zone !~ '^(UTC|Etc/GMT[+-][0-9]{1,2}|[A-Za-z_]{1,30}(/[A-Za-z_-]{1,30}){1,2})$' then
     return false;
   end if;
   perform now() at time zone p_time_zone;

@@ -1,7 +1,8 @@
 create or replace function credits.register_attachment(
   p_source text,
   p_relation regclass,
-  p_action_type text
+  p_action_type text,
+  p_settings jsonb
 )
 returns void
 language plpgsql
@@ -12,16 +13,19 @@ as $$
 declare
   v_existing credits.charge_attachments;
 begin
-  insert into credits.charge_attachments (source, relation, action_type)
-  values (p_source, p_relation, p_action_type)
+  perform credits.check_table_owner(p_relation);
+  insert into credits.charge_attachments (source, relation, action_type, settings)
+  values (p_source, p_relation, p_action_type, p_settings)
   on conflict (source) do nothing;
   select a.* into v_existing from credits.charge_attachments a where a.source = p_source for update;
   if v_existing.relation <> p_relation or v_existing.action_type <> p_action_type then
     perform credits.fail('UC302', 'the source is attached otherwise already; detach it, or choose another source',
       jsonb_build_object('code', 'source_taken', 'source', p_source, 'table', v_existing.relation, 'action_type', v_existing.action_type));
   end if;
+  update credits.charge_attachments a set settings = p_settings where a.source = p_source;
 end
 $$;
 
-comment on function credits.register_attachment(text, regclass, text) is
-  'Internal. Notes that a table''s rows are charged under a source. Raises UC302 if the source stands for something else.';
+comment on function credits.register_attachment(text, regclass, text, jsonb) is
+  'Internal. Notes that a table''s rows are charged under a source, and how. Raises UC302 if the source stands for something else, UC402 if '
+  'the session''s user does not own the table. Locks the attachment''s row.';

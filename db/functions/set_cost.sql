@@ -27,28 +27,27 @@ begin
     'p_on_insufficient', 'must be notify, reject or debt');
   perform credits.check_argument(coalesce(p_credit_type ~ '^[a-z][a-z0-9_]{0,62}$', true), 'p_credit_type', 'must be a lower-case name');
 
-  select c.* into v_cost from credits.credit_costs c where c.action_type = p_action_type for no key update;
-  if found then
-    perform credits.check_argument(coalesce(p_credit_type = v_cost.credit_type, true),
-      'p_credit_type', 'an action keeps its credit type for life; make a new action');
-    update credits.credit_costs c
-    set cost_per_unit = coalesce(p_cost_per_unit, c.cost_per_unit),
-      action_name = coalesce(p_action_name, c.action_name),
-      unit_description = coalesce(p_unit_description, c.unit_description),
-      on_insufficient = coalesce(p_on_insufficient, c.on_insufficient),
-      is_active = coalesce(p_is_active, c.is_active)
-    where c.action_type = p_action_type
-    returning c.* into v_cost;
-  else
-    perform credits.check_argument(p_cost_per_unit is not null, 'p_cost_per_unit', 'a new action needs a price');
+  if p_cost_per_unit is not null then
     insert into credits.credit_costs
       (action_type, action_name, cost_per_unit, unit_description, credit_type, on_insufficient, is_active)
     values
       (p_action_type, coalesce(p_action_name, initcap(replace(p_action_type, '_', ' '))), p_cost_per_unit,
         coalesce(p_unit_description, 'per use'), coalesce(p_credit_type, 'credits'), coalesce(p_on_insufficient, 'notify'),
         coalesce(p_is_active, true))
-    returning * into v_cost;
+    on conflict (action_type) do nothing;
   end if;
+
+  update credits.credit_costs c
+  set cost_per_unit = coalesce(p_cost_per_unit, c.cost_per_unit),
+    action_name = coalesce(p_action_name, c.action_name),
+    unit_description = coalesce(p_unit_description, c.unit_description),
+    on_insufficient = coalesce(p_on_insufficient, c.on_insufficient),
+    is_active = coalesce(p_is_active, c.is_active)
+  where c.action_type = p_action_type
+  returning c.* into v_cost;
+  perform credits.check_argument(found, 'p_cost_per_unit', 'a new action needs a price');
+  perform credits.check_argument(coalesce(p_credit_type = v_cost.credit_type, true),
+    'p_credit_type', 'an action keeps its credit type for life; make a new action');
   return credits.outcome('ok', to_jsonb(v_cost) || jsonb_build_object('cost_per_unit', trim_scale(v_cost.cost_per_unit)));
 end
 $$;

@@ -8,7 +8,7 @@ as $$
 declare
   c_mask constant bigint := 4294967295;
   v_length constant integer := length(p_data);
-  v_padded bytea := p_data || '\x80'::bytea;
+  v_padded bytea := p_data || decode('80', 'hex');
   v_words bigint[] := array_fill(0::bigint, array[80]);
   v_word bigint;
   h0 bigint := 1732584193;

@@ -7,8 +7,7 @@ as $$
 begin
   -- From FOR EACH on, the definition names neither the trigger nor its table, so it survives renames and holds for every partition.
   return (
-    select t.tgtype || ' ' || coalesce(t.tgnewtable::text, '') || ' '
-      || substring(pg_get_triggerdef(t.oid) from ' (FOR EACH (?:ROW|STATEMENT) .*)$')
+    select concat_ws(' ', t.tgtype, t.tgattr, t.tgnewtable, substring(pg_get_triggerdef(t.oid) from ' (FOR EACH (?:ROW|STATEMENT) .*)$'))
     from pg_trigger t
     where t.oid = p_trigger_oid
   );
@@ -16,4 +15,4 @@ end
 $$;
 
 comment on function credits.trigger_signature(oid) is
-  'Internal. When a trigger fires, its condition, its function and its arguments, as one comparable text.';
+  'Internal. When a trigger fires, on which columns, its condition, its function and its arguments, as one comparable text.';

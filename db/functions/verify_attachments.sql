@@ -32,10 +32,20 @@ begin
     select c.member::regclass::text, c.name, c.found_problem
     from checked c
     where c.found_problem is not null
+    union all
+    select t.tgrelid::regclass::text, t.tgname::text, 'belongs to no attachment, and charges nothing'
+    from pg_trigger t
+    where t.tgfoid in ('credits.charge_rows'::regproc, 'credits.carry_row'::regproc)
+      and not exists (select from expected e where e.member = t.tgrelid and e.name = t.tgname)
+    union all
+    select i.inhrelid::regclass::text, null, 'inherits from ' || i.inhparent::regclass || ', and its rows are not charged'
+    from pg_inherits i
+    join credits.charge_attachments a on a.relation = i.inhparent
+    join pg_class c on c.oid = i.inhrelid and not c.relispartition
     order by 1, 2;
 end
 $$;
 
 comment on function credits.verify_attachments() is
-  'The charging triggers that are missing (also on a partition made after attach_charge), disabled or replaced. No row: every attached '
-  'table charges. Reads only and locks nothing.';
+  'The charging triggers that are missing (also on a partition made after attach_charge), disabled, replaced or left over, and tables whose '
+  'rows escape by inheritance. No row: every attached table charges. Reads only and locks nothing.';

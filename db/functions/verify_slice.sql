@@ -35,11 +35,14 @@ begin
       select e.user_id, e.credit_type, (d.value ->> 'grant')::bigint as grant_no,
         sum(case when e.amount < 0 then -1 else 1 end * (d.value ->> 'amount')::numeric) as amount
       from entries e
-      cross join lateral jsonb_array_elements(e.allocations) d
+      cross join lateral jsonb_array_elements(case jsonb_typeof(e.allocations) when 'array' then e.allocations else '[]' end) d
       group by e.user_id, e.credit_type, (d.value ->> 'grant')::bigint
     ), allocated as (
       select e.user_id, e.credit_type, e.entry_no, e.amount,
-        coalesce((select sum((d.value ->> 'amount')::numeric) from jsonb_array_elements(e.allocations) d), 0) as allocated
+        coalesce((
+          select sum((d.value ->> 'amount')::numeric)
+          from jsonb_array_elements(case jsonb_typeof(e.allocations) when 'array' then e.allocations else '[]' end) d
+        ), 0) as allocated
       from entries e
     ), grants as (
       select g.* from credits.credit_grants g where g.user_id between p_from and p_to
@@ -56,6 +59,41 @@ begin
     from entries e
     where e.kind not in ('grant', 'usage', 'hold', 'release', 'refund', 'expiry', 'revocation', 'adjustment', 'debt')
       or (e.kind = 'usage' and (e.amount > 0 or num_nulls(e.action_type, e.unit_price, e.quantity) > 0))
+    union all
+    select e.user_id, e.credit_type, format('amount of entry %s against its price', e.entry_no),
+      (-credits.price_of(e.unit_price, e.quantity))::text, e.amount::text
+    from entries e
+    where e.kind = 'usage' and e.amount <> -round(e.unit_price * e.quantity, 6) and e.amount <> -credits.price_of(e.unit_price, e.quantity)
+    union all
+    select g.user_id, g.credit_type, format('grant %s against its entry', g.grant_no), coalesce(e.kind || ' of ' || e.amount, 'none'),
+      g.source || ' grant of ' || g.amount
+    from grants g
+    left join entries e on e.user_id = g.user_id and e.credit_type = g.credit_type and e.entry_no = g.grant_no
+    where (e.kind, e.amount) is distinct from ('grant', g.amount)
+      or exists (
+        select from jsonb_array_elements(case jsonb_typeof(e.allocations) when 'array' then e.allocations else '[]' end) d
+        where d.value ->> 'grant' is not null and d.value ->> 'source' is distinct from g.source)
+    union all
+    select w.user_id, w.credit_type, 'held by the wallet against the ledger', coalesce(-h.amount, 0)::text, w.held::text
+    from wallets w
+    left join (
+      select e.user_id, e.credit_type, sum(e.amount) as amount from entries e where e.kind in ('hold', 'release') group by e.user_id, e.credit_type
+    ) h on h.user_id = w.user_id and h.credit_type = w.credit_type
+    where coalesce(-h.amount, 0) <> w.held
+    union all
+    select w.user_id, w.credit_type, 'when the wallet is due next', 'by ' || d.due_at, w.next_due_at::text
+    from wallets w
+    cross join lateral (
+      select least(w.next_reset_at, min(g.expires_at)) as due_at
+      from grants g
+      where g.user_id = w.user_id and g.credit_type = w.credit_type and g.remaining > 0
+    ) d
+    where w.next_due_at > d.due_at
+    union all
+    select u.user_id, u.credit_type, format('row %s of %s is listed as uncharged', u.row_id, u.source), 'not charged', 'entry ' || k.entry_no
+    from credits.uncharged_rows u
+    join credits.charge_keys k on k.user_id = u.user_id and k.credit_type = u.credit_type and k.source = u.source and k.key = u.row_id
+    where u.user_id between p_from and p_to and k.entry_no is not null
     union all
     select w.user_id, w.credit_type, 'held, debt and open grant of the wallet', 'none below zero, the open grant within the balance',
       format('held %s, debt %s, open %s of grant %s', w.held, w.debt, w.open_remaining, w.open_grant_no)

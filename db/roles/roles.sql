@@ -14,7 +14,7 @@ declare
     'deduct_credits_for_email_send', 'deduct_credits_for_prompt_formatting', 'deduct_credits_for_prompt_generation',
     'deduct_credits_for_email_import_batch', 'charge_uncharged'];
   c_administering constant text[] := array['grant_credits', 'add_purchased_credits', 'set_cost', 'attach_charge', 'detach_charge',
-    'charge_rows', 'carry_row', 'check_column', 'ensure_trigger', 'register_attachment', 'register_trigger', 'unregister_attachment'];
+    'charge_rows', 'carry_row', 'check_column', 'ensure_trigger', 'register_attachment', 'register_trigger', 'unregister_attachment', 'drop_charge_triggers'];
   v_role text;
   v_item record;
 begin
@@ -23,6 +23,11 @@ begin
       execute format('create role %I nologin', v_role);
     end if;
   end loop;
+
+  if not exists (select from pg_catalog.pg_namespace n where n.nspname = 'credits' and n.nspowner = c_owner::regrole) then
+    raise exception using errcode = 'UC401', message = 'the schema credits was migrated with another role prefix',
+      detail = json_build_object('owner', (select n.nspowner::regrole from pg_catalog.pg_namespace n where n.nspname = 'credits'))::text;
+  end if;
 
   -- Scripts run as the migrating user; what they made belongs to the owner role.
   for v_item in
@@ -58,7 +63,7 @@ begin
       cross join unnest(array[c_app, c_admin, c_reader, c_user]) r (role)
       where c.relnamespace = 'credits'::regnamespace and c.relkind in ('r', 'v', 'p')
         and c.relname not in ('schemaversions', 'applied_objects')
-        and (r.role <> c_user or c.relname <> 'charge_attachments')
+        and (r.role <> c_user or c.relname not in ('charge_attachments', 'credit_cost_changes'))
     ), granted as (
       select 'schema credits' as object, lower(x.privilege_type) as privilege, coalesce(g.rolname, 'public') as role
       from pg_catalog.pg_namespace n

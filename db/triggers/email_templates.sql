@@ -1,10 +1,9 @@
 do $$
 begin
-  if exists (
-    select from credits.charge_attachments a where a.source = 'public.email_templates' and a.triggers ? 'credits_charge_template_created')
-  then
-    perform credits.ensure_trigger('public.email_templates', 'public.email_templates', 'credits_charge_template_created', 'after insert',
-      'referencing new table as new_rows for each statement execute function credits.handle_email_template_created()');
-  end if;
+  perform credits.ensure_trigger(a.source, a.relation, 'credits_charge_template_created', 'after insert',
+    'referencing new table as new_rows for each statement execute function credits.handle_email_template_created()')
+  from credits.charge_attachments a
+  join pg_catalog.pg_class c on c.oid = a.relation
+  where a.source = 'public.email_templates' and a.triggers ? 'credits_charge_template_created';
 end
 $$;

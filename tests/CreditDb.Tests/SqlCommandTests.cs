@@ -153,7 +153,7 @@ public sealed class SqlCommandTests(SqlCommandTests.Server server) : IClassFixtu
     [InlineData(@"select e'\';'; select '\';", new[] { @"select e'\';'", @"select '\'" }, "")]
     [InlineData("do $$ a; $$; do $x$ $$; $x$;", new[] { "do $$ a; $$", "do $x$ $$; $x$" }, "")]
     [InlineData("select $1; select a$b$; c", new[] { "select $1", "select a$b$" }, " c")]
-    [InlineData("select 1 -- a; b\n; /* c; /* d; */ e; */ f;", new[] { "select 1 -- a; b", "/* c; /* d; */ e; */ f" }, "")]
+    [InlineData("select 1 -- a; b\n; /* c; /* d; */ e; */ f;", new[] { "select 1 -- a; b", "f" }, "")]
     [InlineData("create rule r as on insert to t do (a; b); c", new[] { "create rule r as on insert to t do (a; b)" }, " c")]
     [InlineData("select 'open;", new string[0], "select 'open;")]
     [InlineData("begin; end; x", new[] { "begin", "end" }, " x")]

@@ -19,7 +19,7 @@ public sealed class AccessTests(TestDatabase db) : IClassFixture<TestDatabase>
     private static readonly string[] Administering =
     [
         "grant_credits", "add_purchased_credits", "set_cost", "attach_charge", "detach_charge", "charge_rows", "carry_row", "check_column", "ensure_trigger",
-        "register_attachment", "register_trigger", "unregister_attachment",
+        "register_attachment", "register_trigger", "unregister_attachment", "drop_charge_triggers",
     ];
 
     public static TheoryData<string, string[]> Matrix => new()
@@ -161,11 +161,47 @@ public sealed class AccessTests(TestDatabase db) : IClassFixture<TestDatabase>
             await connection.Run($"create table {role}.docs (id int primary key, user_id uuid not null)");
             await connection.Run($"select credits.attach_charge('{role}.docs', 'brag_doc')");
             await connection.Run($"insert into {role}.docs values (1, $1)", user);
-            Assert.Equal("42501", (await Assert.ThrowsAsync<PostgresException>(() => connection.Run("select credits.attach_charge('public.bots', 'brag_doc', p_source => 'x')"))).SqlState);
+            Assert.Equal("UC402", (await Assert.ThrowsAsync<PostgresException>(() => connection.Run("select credits.attach_charge('public.bots', 'brag_doc', p_source => 'x')"))).SqlState);
             await connection.Run($"select credits.detach_charge('{role}.docs')");
         }
         Assert.Equal(8, await db.Balance(user));
         await db.Run($"drop owned by {role}; drop role {role}");
+    }
+
+    [Fact]
+    public async Task A_trigger_made_by_hand_reads_no_temporary_view_with_the_engines_rights_and_burns_no_identity()
+    {
+        var user = await db.Account(100);
+        var call = await db.Value<Guid>("insert into public.calls (user_id, status) values ($1, 'in_progress') returning id", user);
+        var role = "eve_" + Guid.NewGuid().ToString("N");
+        await db.Run($"create role {role}; grant creditdb_admin to {role}; create schema {role} authorization {role}; grant usage on schema {role} to public");
+        await using (var eve = await As(role))
+        {
+            await eve.Run(
+                $"""
+                create table {role}.trace (who text);
+                create function {role}.evil() returns uuid language plpgsql as $$ begin insert into {role}.trace values (current_user); return null; end $$;
+                create table {role}.x (id uuid primary key, user_id uuid not null);
+                create temp view new_rows as select {role}.evil() as user_id, gen_random_uuid() as id;
+                grant select on new_rows to public;
+                create trigger a after insert on {role}.x for each statement execute function credits.charge_rows('public.calls');
+                create trigger b after insert on {role}.x referencing new table as new_rows for each statement execute function credits.charge_rows('public.calls');
+                """);
+            await eve.Run($"insert into {role}.x values ($1, $2)", call, user);
+            await eve.Run($"select credits.attach_charge('{role}.x', 'send_email')");
+            var name = await eve.Value<string>($"select tgname::text from pg_trigger where tgrelid = '{role}.x'::regclass and tgname like 'credits%'");
+            await eve.Run($"drop trigger {name} on {role}.x; create trigger {name} after insert on {role}.x for each statement execute function credits.charge_rows('{role}.x')");
+            await eve.Run($"insert into {role}.x values (gen_random_uuid(), $1)", user);
+            Assert.Equal(0, await eve.Value<long>($"select count(*) from {role}.trace"));
+            Assert.Equal([$"a belongs to no attachment, and charges nothing", "b belongs to no attachment, and charges nothing", $"{name} replaced"],
+                await eve.Column<string>($"select trigger_name || ' ' || problem from credits.verify_attachments() where relation = '{role}.x' order by 1"));
+            Assert.Equal("UC402", (await Assert.ThrowsAsync<PostgresException>(() => eve.Run("select credits.unregister_attachment('public.bots')"))).SqlState);
+            Assert.Equal("UC402", (await Assert.ThrowsAsync<PostgresException>(() => eve.Run("select credits.register_trigger('public.bots', 'credits_charge_agent_created', 'x')"))).SqlState);
+            await eve.Run($"select credits.detach_charge('{role}.x')");
+        }
+        await db.Run($"drop owned by {role} cascade; drop role {role}");
+        await db.Run("update public.calls set status = 'completed', duration_seconds = 3600 where id = $1", call);
+        Assert.Equal(40, await db.Balance(user));
     }
 
     private static async Task Denied(NpgsqlConnection connection, string sql, params object?[] arguments) =>

@@ -44,6 +44,8 @@ public sealed class AccountTests(TestDatabase db) : IClassFixture<TestDatabase>
     [InlineData("free", "Mars/Olympus", "p_time_zone")]
     [InlineData("free", "EST5EDT4", "p_time_zone")]
     [InlineData("free", "+02", "p_time_zone")]
+    [InlineData("free", "Mars/Base7", "p_time_zone")]
+    [InlineData("free", "Europe/Berlln-3", "p_time_zone")]
     [InlineData("free", "", "p_time_zone")]
     [InlineData("free", null, "p_time_zone")]
     public async Task Refuses_an_unknown_plan_or_time_zone(string? plan, string? zone, string argument)
@@ -53,6 +55,15 @@ public sealed class AccountTests(TestDatabase db) : IClassFixture<TestDatabase>
         Assert.Contains(argument, error.Detail, StringComparison.Ordinal);
         Assert.Equal("", await db.Snapshot(user));
     }
+
+    [Theory]
+    [InlineData("UTC")]
+    [InlineData("Europe/Berlin")]
+    [InlineData("America/Argentina/Buenos_Aires")]
+    [InlineData("America/Port-au-Prince")]
+    [InlineData("Etc/GMT+3")]
+    public async Task Takes_a_time_zone_of_the_IANA_database(string zone) =>
+        Assert.Equal(zone, (await db.Json("select credits.open_account($1, 'free', $2)", Guid.NewGuid(), zone)).Text("time_zone"));
 
     [Fact]
     public async Task Refuses_a_null_user() => await db.Fails("UC001", "select credits.open_account(null)");

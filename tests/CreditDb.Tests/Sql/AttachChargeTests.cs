@@ -146,9 +146,125 @@ public sealed class AttachChargeTests(TestDatabase db) : IClassFixture<TestDatab
         Assert.Equal(98, await db.Balance(user));
     }
 
+    [Fact]
+    public async Task A_row_that_reaches_its_status_by_moving_to_another_partition_is_charged_once()
+    {
+        var user = await db.Account(100);
+        await db.Run(
+            $"""
+            create table {_table} (id uuid default gen_random_uuid(), user_id uuid not null, state text not null, primary key (id, state)) partition by list (state);
+            create table {_table}_new partition of {_table} for values in ('new');
+            create table {_table}_done partition of {_table} for values in ('done');
+            """);
+        await Attach(", p_status_column => 'state', p_status_value => 'done'");
+        await db.Run($"insert into {_table} (user_id, state) values ($1, 'new'), ($1, 'new'), ($1, 'done')", user);
+        await db.Run($"insert into {_table}_done (user_id, state) values ($1, 'done')", user);
+        Assert.Equal(96, await db.Balance(user));
+        await db.Run($"update {_table} set state = 'done'");
+        await db.Run($"update {_table} set state = 'new'");
+        await db.Run($"update {_table} set state = 'done'");
+        Assert.Equal(92, await db.Balance(user));
+        await Attach("");
+        await db.Run($"insert into {_table}_new (user_id, state) values ($1, 'new')", user);
+        Assert.Equal(90, await db.Balance(user));
+        await Attach(", p_status_column => 'state', p_status_value => 'done'");
+        await db.Run($"insert into {_table} (user_id, state) values ($1, 'new'), ($1, 'done')", user);
+        Assert.Equal(88, await db.Balance(user));
+        Assert.Empty(await db.Column<string>("select problem from credits.verify_attachments()"));
+    }
+
+    [Fact]
+    public async Task A_partitioned_table_whose_ids_are_only_unique_per_partition_is_refused()
+    {
+        await db.Run($"create table {_table} (tenant int not null, id int not null, user_id uuid not null, primary key (tenant, id)) partition by list (tenant)");
+        await db.Fails("UC001", AttachSql(""));
+    }
+
+    [Fact]
+    public async Task A_partition_that_was_detached_charges_no_more_until_it_is_attached_by_itself()
+    {
+        var user = await db.Account(100);
+        await db.Run($"create table {_table} (id uuid default gen_random_uuid(), user_id uuid not null, d int not null, primary key (id, d)) partition by list (d)");
+        await db.Run($"create table {_table}_1 partition of {_table} for values in (1)");
+        await Attach("");
+        await db.Run($"alter table {_table} detach partition {_table}_1; alter table {_table}_1 add unique (id)");
+        await db.Run($"insert into {_table}_1 (user_id, d) values ($1, 1)", user);
+        Assert.Equal(100, await db.Balance(user));
+        Assert.Equal([$"{_table}_1 belongs to no attachment, and charges nothing"], await db.Column<string>("select relation || ' ' || problem from credits.verify_attachments()"));
+        await db.Run($"select credits.attach_charge('{_table}_1', 'test_unit')");
+        await db.Run($"insert into {_table}_1 (user_id, d) values ($1, 1)", user);
+        Assert.Equal(98, await db.Balance(user));
+        await db.Run($"alter table {_table} attach partition {_table}_1 for values in (1)");
+        await db.Fails("UC001", AttachSql(""));
+        await db.Run($"select credits.detach_charge('{_table}_1')");
+    }
+
+    [Fact]
+    public async Task Attaching_again_without_a_status_leaves_no_trigger_of_the_old_settings()
+    {
+        var (one, two) = (await db.Account(10), await db.Account(10));
+        await db.Run($"create table {_table} (id int primary key, a_id uuid not null, b_id uuid not null, state text)");
+        await Attach(", p_user_column => 'a_id', p_status_column => 'state', p_status_value => 'done'");
+        await Attach(", p_user_column => 'b_id'");
+        await db.Run($"insert into {_table} values (1, $1, $2, 'new')", one, two);
+        await db.Run($"update {_table} set state = 'done'");
+        Assert.Equal((10m, 8m), (await db.Balance(one), await db.Balance(two)));
+    }
+
+    [Fact]
+    public async Task A_table_of_calls_counts_minutes_and_shows_its_calls()
+    {
+        var user = await db.Account(100);
+        await db.Run($"create table {_table} (id uuid primary key default gen_random_uuid(), user_id uuid not null, state text, seconds int)");
+        await Attach(", p_quantity_column => 'seconds', p_quantity_per_unit => 60, p_status_column => 'state', p_status_value => 'done', p_is_call => true");
+        await db.Run($"insert into {_table} (user_id, state, seconds) values ($1, 'done', 61), ($1, 'new', 600)", user);
+        Assert.Equal(2, await db.Value<long>("select total_minutes_used from credits.accounts where user_id = $1", user));
+        Assert.Equal(1, await db.Value<long>($"select count(*) from credits.credit_usage_logs l join {_table} t on t.id = l.call_id where usage_type = 'call' and l.user_id = $1", user));
+    }
+
+    [Fact]
+    public async Task Names_with_percent_signs_and_quotes_are_just_names()
+    {
+        var user = await db.Value<Guid>("select credits.user_id_for('https://idp/%7Ea''b', 'joe')");
+        await db.Run("select credits.open_account($1)", user);
+        await db.Run($"create table {_table} (\"id%1$s\" int primary key, \"us'er%I\" text not null, \"st%1\" text)");
+        await Attach(", p_id_column => 'id%1$s', p_user_column => 'us''er%I', p_status_column => 'st%1', p_status_value => '%s', p_user_issuer => 'https://idp/%7Ea''b'");
+        await db.Run($"insert into {_table} values (1, 'joe', 'x')");
+        await db.Run($"update {_table} set \"st%1\" = '%s'");
+        await db.Run($"update {_table} set \"id%1$s\" = 2, \"st%1\" = 'x'");
+        await db.Run($"update {_table} set \"st%1\" = '%s'");
+        Assert.Equal(98, await db.Balance(user));
+    }
+
+    [Fact]
+    public async Task Verify_sees_a_trigger_narrowed_to_a_column_and_a_table_that_inherits()
+    {
+        await db.Run($"create table {_table} (id int primary key, user_id uuid not null, state text, other int)");
+        await Attach(", p_status_column => 'state', p_status_value => 'done'");
+        var definition = await db.Value<string>($"select pg_get_triggerdef(oid) from pg_trigger where tgrelid = '{_table}'::regclass and tgname like 'credits_charge_update%'");
+        var name = definition.Split(' ')[2];
+        await db.Run($"drop trigger {name} on {_table}");
+        await db.Run(definition.Replace("AFTER UPDATE ON", "AFTER UPDATE OF other ON", StringComparison.Ordinal));
+        await db.Run($"create table {_table}_child () inherits ({_table})");
+        Assert.Equal(["replaced", $"inherits from {_table}, and its rows are not charged"], await db.Column<string>("select problem from credits.verify_attachments() order by relation"));
+        await db.Run($"drop table {_table}_child");
+    }
+
+    [Fact]
+    public async Task A_table_that_was_dropped_is_detached_by_its_source()
+    {
+        await db.Run($"create table {_table} (id int primary key, user_id uuid not null)");
+        await Attach("");
+        await db.Run($"drop table {_table}");
+        Assert.Equal(["the table is gone"], await db.Column<string>("select problem from credits.verify_attachments()"));
+        Assert.Equal("ok", (await db.Json($"select credits.detach_charge(null, '{_table}')")).Text("code"));
+        Assert.Empty(await db.Column<string>("select problem from credits.verify_attachments()"));
+        await db.Fails("UC001", "select credits.detach_charge(null)");
+    }
+
     [Theory]
     [InlineData("a drop", "drop trigger %t on %r", "missing")]
-    [InlineData("another trigger of that name", "drop trigger %t on %r; create trigger %t after insert on %r referencing new table as new_rows for each statement when (false) execute function credits.charge_rows('{}')", "replaced")]
+    [InlineData("another trigger of that name", "drop trigger %t on %r; create trigger %t after insert on %r referencing new table as new_rows for each statement when (false) execute function credits.charge_rows('x')", "replaced")]
     [InlineData("another firing mode", "alter table %r enable replica trigger %t", "enabled in another mode than usual")]
     public async Task Verify_sees(string what, string tampering, string problem)
     {
@@ -167,6 +283,10 @@ public sealed class AttachChargeTests(TestDatabase db) : IClassFixture<TestDatab
     [InlineData("id int not null, user_id uuid not null", "", "p_id_column")]
     [InlineData("id int, user_id uuid not null, unique (id)", "", "p_id_column")]
     [InlineData("id int not null, b int not null, user_id uuid not null, primary key (id, b)", "", "p_id_column")]
+    [InlineData("k int primary key, id int not null, user_id uuid not null, unique (k) include (id)", "", "p_id_column")]
+    [InlineData("id int not null unique deferrable, user_id uuid not null", "", "p_id_column")]
+    [InlineData("id int primary key, user_id uuid not null, n int", ", p_quantity_column => 'n', p_is_call => true", "p_id_column")]
+    [InlineData("id uuid primary key, user_id uuid not null, n int", ", p_quantity_column => 'n', p_is_call => true", "p_quantity_per_unit")]
     [InlineData("id timestamptz primary key, user_id uuid not null", "", "p_id_column")]
     [InlineData("id int primary key, user_id uuid not null, n text", ", p_quantity_column => 'n'", "p_quantity_column")]
     [InlineData("id int primary key, user_id uuid not null", ", p_quantity_column => 'n'", "p_quantity_column")]
@@ -181,7 +301,7 @@ public sealed class AttachChargeTests(TestDatabase db) : IClassFixture<TestDatab
         await db.Run($"create table {_table} ({columns})");
         var error = await db.Fails("UC001", AttachSql(options));
         Assert.Contains($"\"{argument}\"", error.Detail, StringComparison.Ordinal);
-        Assert.Equal(0, await db.Value<long>($"select count(*) from pg_trigger where tgrelid = '{_table}'::regclass"));
+        Assert.Equal(0, await db.Value<long>($"select count(*) from pg_trigger where tgrelid = '{_table}'::regclass and not tgisinternal"));
     }
 
     [Fact]

@@ -59,6 +59,13 @@ public sealed class PriceTests(TestDatabase db) : IClassFixture<TestDatabase>
     public async Task Refuses_malformed_arguments(string sql) => await db.Fails("UC001", sql);
 
     [Fact]
+    public async Task Two_callers_who_add_the_same_action_both_succeed()
+    {
+        await Task.WhenAll(Enumerable.Range(0, 10).Select(i => db.Run("select credits.set_cost('test_both', $1::numeric)", (decimal)(i + 1))));
+        Assert.Equal(1, await db.Value<long>("select count(*) from credits.credit_costs where action_type = 'test_both'"));
+    }
+
+    [Fact]
     public async Task Charging_and_a_change_of_price_at_the_same_time_charge_either_price_and_pin_it()
     {
         var user = await db.Account(10_000);

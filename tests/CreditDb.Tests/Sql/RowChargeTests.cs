@@ -49,7 +49,7 @@ public sealed class RowChargeTests(TestDatabase db) : IClassFixture<TestDatabase
         {
             await db.Run("select credits.add_purchased_credits($1, 12)", user);
             var settled = await Task.WhenAll(Enumerable.Range(0, 4).Select(_ => db.Json("select credits.charge_uncharged($1)", user)));
-            Assert.Equal((2m, 10m), (settled.Sum(s => s.Number("rows_charged")), settled.Sum(s => s.Number("credits_deducted"))));
+            Assert.Equal((2m, 10m), (settled.Sum(s => s.Number("rows_charged")), settled.Sum(s => s.GetProperty("deducted").TryGetProperty("credits", out _) ? s.GetProperty("deducted").Number("credits") : 0)));
             Assert.Equal("bot 3", await db.Value<string>(
                 "select b.name from credits.uncharged_rows u join public.bots b on b.id::text = u.row_id where u.user_id = $1", user));
             Assert.Equal(1, await db.Value<long>("select count(*) from credits.notifications where user_id = $1", user));
@@ -246,7 +246,45 @@ public sealed class RowChargeTests(TestDatabase db) : IClassFixture<TestDatabase
         Assert.Equal("unknown_action", await db.Value<string>("select code from credits.uncharged_rows where user_id = $1", user));
         Assert.Equal(0, (await db.Json("select credits.charge_uncharged($1)", user)).Number("rows_charged"));
         await db.Run("select credits.set_cost('test_gone', 4)");
-        Assert.Equal(4, (await db.Json("select credits.charge_uncharged($1)", user)).Number("credits_deducted"));
+        Assert.Equal(4, (await db.Json("select credits.charge_uncharged($1)", user)).GetProperty("deducted").Number("credits"));
+        Assert.Equal("unknown_account", (await db.Json("select credits.charge_uncharged($1)", Guid.NewGuid())).Text("code"));
+    }
+
+    [Fact]
+    public async Task A_deleted_price_leaves_its_policy_behind()
+    {
+        var user = await db.Account(100);
+        await db.Run("select credits.set_cost('test_strict', 3, p_on_insufficient => 'reject')");
+        await db.Run("create table public.strict (id int primary key, user_id uuid not null)");
+        await db.Run("select credits.attach_charge('public.strict', 'test_strict')");
+        await db.Run("delete from credits.credit_costs where action_type = 'test_strict'");
+        await db.Fails("UC105", "insert into public.strict values (1, $1)", user);
+        await db.Run("select credits.detach_charge('public.strict'); drop table public.strict");
+    }
+
+    [Fact]
+    public async Task A_listed_row_that_no_charge_could_pay_does_not_keep_the_others_from_being_settled()
+    {
+        var user = await db.Account();
+        await db.Run("select credits.set_cost('test_huge', 1)");
+        await db.Run("create table public.huge (id int primary key, user_id uuid not null, n numeric not null)");
+        await db.Run("select credits.attach_charge('public.huge', 'test_huge', p_quantity_column => 'n')");
+        await db.Run("delete from credits.credit_costs where action_type = 'test_huge'");
+        await db.Run("insert into public.huge values (1, $1, 1000000000), (2, $1, 1)", user);
+        await db.Run("select credits.set_cost('test_huge', 5)");
+        await db.Run("select credits.add_purchased_credits($1, 1000)", user);
+        var settled = await db.Json("select credits.charge_uncharged($1)", user);
+        Assert.Equal((1m, 1m, 5m), (settled.Number("rows_charged"), settled.Number("rows_left"), settled.GetProperty("deducted").Number("credits")));
+    }
+
+    [Fact]
+    public async Task A_row_id_of_megabytes_is_refused_by_name()
+    {
+        var user = await db.Account(10);
+        await db.Run("create table public.wide (id text primary key, user_id uuid not null)");
+        await db.Run("select credits.attach_charge('public.wide', 'send_email')");
+        await db.Fails("UC001", "insert into public.wide values (repeat('x', 1000), $1)", user);
+        await db.Run("select credits.detach_charge('public.wide'); drop table public.wide");
     }
 
     [Theory]

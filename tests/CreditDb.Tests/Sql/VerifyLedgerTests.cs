@@ -18,6 +18,13 @@ public sealed class VerifyLedgerTests(TestDatabase db) : IClassFixture<TestDatab
     [InlineData("update credits.stored_grants set amount = 0.5, remaining = 0.5 where user_id = $1 and grant_no = 4", "what is left of grant 4")]
     [InlineData("delete from credits.charge_keys where user_id = $1 and source = 'public.bots'", "key of entry 3")]
     [InlineData("delete from credits.credit_ledger where user_id = $1 and entry_no = 5", "entry of the key k of caller")]
+    [InlineData("update credits.credit_ledger set unit_price = 99 where user_id = $1 and entry_no = 2", "amount of entry 2 against its price")]
+    [InlineData("update credits.stored_grants set amount = 1000000 where user_id = $1 and grant_no = 4", "grant 4 against its entry")]
+    [InlineData("update credits.stored_grants set source = 'trial' where user_id = $1 and grant_no = 4", "grant 4 against its entry")]
+    [InlineData("update credits.stored_grants set expires_at = '2999-01-01' where user_id = $1 and grant_no = 4", "when the wallet is due next")]
+    [InlineData("update credits.wallets set held = 5 where user_id = $1", "held by the wallet against the ledger")]
+    [InlineData("update credits.credit_ledger set allocations = '{}' where user_id = $1 and entry_no = 2", "allocations of entry 2")]
+    [InlineData("insert into credits.uncharged_rows select user_id, source, key, 'x', credit_type, 1, 1, null, 'x', 1, 0, now(), 1 from credits.charge_keys where user_id = $1 and source = 'public.bots'", "row ")]
     [InlineData("update credits.accounts set total_minutes_used = 7 where user_id = $1", "minutes of charged calls")]
     public async Task Names_the_damage(string damage, string problem)
     {

@@ -1,4 +1,4 @@
-create or replace function credits.carry_row_identity(
+create or replace function credits.carry_identity(
   p_source text,
   p_action_type text,
   p_old_user_id uuid,
@@ -12,21 +12,16 @@ volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_credit_type text := coalesce(
-    (select c.credit_type from credits.credit_costs c where c.action_type = p_action_type), 'credits');
+  v_credit_type text := (credits.cost_of(p_action_type)).credit_type;
   v_wallet credits.wallets;
+  v_user_id uuid;
 begin
-  for v_wallet in
-    select w.*
-    from credits.wallets w
-    where w.user_id in (p_old_user_id, p_new_user_id) and w.credit_type = v_credit_type
-    order by w.user_id
-    for no key update
-  loop
-    continue when v_wallet.user_id <> p_new_user_id;
-    update credits.wallets w
-    set change_no = v_wallet.change_no + 1
-    where w.user_id = p_new_user_id and w.credit_type = v_credit_type;
+  for v_user_id in select distinct u.id from unnest(array[p_old_user_id, p_new_user_id]) u (id) order by u.id loop
+    v_wallet := credits.lock_wallet(v_user_id, v_credit_type);
+    if v_user_id = p_new_user_id and v_wallet.user_id is not null then
+      v_wallet.change_no := v_wallet.change_no + 1;
+      perform credits.save_wallet(v_wallet);
+    end if;
   end loop;
 
   -- What the old user still owes for the row stays with that user, so it is not the new one's to pay either.
@@ -38,7 +33,7 @@ begin
     select from credits.uncharged_rows u where u.user_id = p_old_user_id and u.source = p_source and u.row_id = p_old_row_id
   )) then
     insert into credits.charge_keys (user_id, credit_type, source, key, function_name, created_at, expires_at)
-    values (p_new_user_id, v_credit_type, p_source, p_new_row_id, 'carry_row_identity', credits.clock_now(), 'infinity')
+    values (p_new_user_id, v_credit_type, p_source, p_new_row_id, 'carry_identity', credits.clock_now(), 'infinity')
     on conflict (user_id, credit_type, source, key) do nothing;
   elsif p_old_user_id = p_new_user_id then
     update credits.uncharged_rows u
@@ -50,7 +45,6 @@ begin
 end
 $$;
 
-comment on function credits.carry_row_identity(text, text, uuid, text, uuid, text) is
+comment on function credits.carry_identity(text, text, uuid, text, uuid, text) is
   'Internal. A charged row got another id or user: the new identity counts as charged too, so that completing it again charges nothing; a row '
-  'listed as uncharged goes on being listed, once. '
-  'Locks the wallets of both users in ascending order.';
+  'listed as uncharged goes on being listed, once. Locks the wallets of both users in ascending order.';

@@ -1,0 +1,32 @@
+create or replace function credits.attachment_of(
+  p_source text,
+  p_relation regclass,
+  p_trigger_name name
+)
+returns credits.charge_attachments
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_attachment credits.charge_attachments;
+begin
+  select a.* into v_attachment
+  from credits.charge_attachments a
+  where a.source = p_source
+    and (a.relation = p_relation or a.relation in (select p.relid from pg_partition_ancestors(p_relation) p))
+    and a.triggers ? p_trigger_name::text;
+  -- Without a transition table of that name, new_rows would be whatever the session put into its temporary schema.
+  if not exists (
+    select from pg_trigger t
+    where t.tgrelid = p_relation and t.tgname = p_trigger_name and ((t.tgtype & 1) = 1 or t.tgnewtable = 'new_rows')
+  ) then
+    return null;
+  end if;
+  return v_attachment;
+end
+$$;
+
+comment on function credits.attachment_of(text, regclass, name) is
+  'Internal. The attachment that a charging trigger belongs to; null for a trigger that attach_charge() did not make for this table, or that '
+  'is left on a partition that was detached. Such a trigger charges nothing, and verify_attachments() reports it.';
