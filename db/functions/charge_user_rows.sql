@@ -15,7 +15,6 @@ as $$
 declare
   v_wallet credits.wallets;
   v_debt_limit numeric := 0;
-  v_status text;
   v_now timestamptz;
   v_known jsonb;
   v_is_first boolean[];
@@ -40,10 +39,12 @@ begin
   v_now := greatest(credits.clock_now(), v_wallet.last_entry_at);
   if v_wallet.user_id is not null then
     v_wallet := credits.apply_due(v_wallet, v_now);
-    select a.status, p.debt_limit into v_status, v_debt_limit
-    from credits.accounts a
-    join credits.plans p on p.plan_id = a.plan_id
-    where a.user_id = p_user_id;
+    if p_cost.on_insufficient = 'debt' then
+      select p.debt_limit into v_debt_limit
+      from credits.accounts a
+      join credits.plans p on p.plan_id = a.plan_id
+      where a.user_id = p_user_id;
+    end if;
   end if;
   v_first_entry_no := v_wallet.entry_no + 1;
   v_change_no := v_wallet.change_no;
@@ -78,7 +79,7 @@ begin
     v_code := case
       when p_cost.cost_per_unit is null then 'unknown_action'
       when v_wallet.user_id is null then 'unknown_account'
-      when v_status <> 'active' then 'account_suspended'
+      when not v_wallet.is_active then 'account_suspended'
       when not p_cost.is_active then 'inactive_action'
     end;
     v_amount := credits.price_of(p_cost.cost_per_unit, p_quantities[i]);

@@ -10,11 +10,15 @@ as $$
 declare
   v_wallet credits.wallets;
   v_now timestamptz := credits.clock_now();
+  v_is_active boolean;
 begin
-  insert into credits.wallets (user_id, credit_type, last_entry_at)
-  select a.user_id, p_credit_type, v_now
-  from credits.accounts a
-  where a.user_id = p_user_id
+  -- Against a change of the account's status at the same time: whoever comes second sees what the first one did.
+  select a.status = 'active' into v_is_active from credits.accounts a where a.user_id = p_user_id for share;
+  if not found then
+    return null;
+  end if;
+  insert into credits.wallets (user_id, credit_type, is_active, last_entry_at)
+  values (p_user_id, p_credit_type, v_is_active, v_now)
   on conflict (user_id, credit_type) do nothing;
 
   select w.* into v_wallet
@@ -26,4 +30,4 @@ end
 $$;
 
 comment on function credits.open_wallet(uuid, text) is
-  'Internal. Opens the wallet of an account if it has none of that credit type, and locks it. Null if there is no account.';
+  'Internal. Opens the wallet of an account if it has none of that credit type, and locks it, and the account''s row (FOR SHARE) before that. Null if there is no account.';

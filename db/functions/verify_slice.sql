@@ -81,6 +81,11 @@ begin
     ) h on h.user_id = w.user_id and h.credit_type = w.credit_type
     where coalesce(-h.amount, 0) <> w.held
     union all
+    select w.user_id, w.credit_type, 'whether the wallet may spend', a.status, case when w.is_active then 'active' else 'not active' end
+    from wallets w
+    left join credits.accounts a on a.user_id = w.user_id
+    where w.is_active is distinct from (a.status = 'active')
+    union all
     select w.user_id, w.credit_type, 'when the wallet is due next', 'by ' || d.due_at, w.next_due_at::text
     from wallets w
     cross join lateral (

@@ -6,6 +6,7 @@ create table credits.wallets (
   debt numeric(20,6) not null default 0,
   entry_no bigint not null default 0,
   change_no bigint not null default 0,
+  is_active boolean not null,
   last_entry_at timestamptz not null,
   next_due_at timestamptz not null default 'infinity',
   allowance_period integer,
@@ -27,6 +28,7 @@ comment on table credits.wallets is
 comment on column credits.wallets.balance is 'Sum of the ledger; what is left of the grants minus the debt. Held credits are not in it.';
 comment on column credits.wallets.entry_no is 'Number of the newest ledger entry.';
 comment on column credits.wallets.change_no is 'Counts every change that somebody watching wants to see, entries and notifications alike.';
+comment on column credits.wallets.is_active is 'Whether the account may spend: its status is active. A trigger on accounts keeps it so.';
 comment on column credits.wallets.next_due_at is 'No later than the first moment at which a grant expires or an allowance renews.';
 comment on column credits.wallets.allowance_period is 'Number of the last period whose allowance was granted; null if the plan renews nothing here.';
 comment on column credits.wallets.open_remaining is

@@ -44,7 +44,7 @@ public sealed class MigratorTests(TestServer server)
         var result = await Migrator(database, new ScriptSet()).MigrateAsync(cancellationToken: Cancellation);
 
         Assert.Equal(["migrations.0001_schema.sql", "migrations.0002_note.sql", "app.0001_bots.sql", "seed.0001_items.sql"], result.Applied);
-        Assert.Equal(["functions.count_items.sql", "views.items.sql", "triggers.bots.sql", "roles.roles.sql"], result.Reapplied);
+        Assert.Equal(["functions.count_items.sql", "views.items.sql", "roles.roles.sql", "triggers.bots.sql"], result.Reapplied);
         Assert.Equal(result.Applied, (await JournalAsync(database)).Split('\n'));
         Assert.Equal(3, await database.ScalarAsync<long>("select credits.count_items()"));
         Assert.True((await Migrator(database, new ScriptSet()).StatusAsync(Cancellation)).UpToDate);

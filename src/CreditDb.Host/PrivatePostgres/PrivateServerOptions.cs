@@ -27,7 +27,15 @@ public sealed record PrivateServerOptions
     {
         Search = PostgresSearch.From(configuration),
         KeptIn = DataFolder.From(configuration),
-        PreferredPort = int.TryParse(configuration["CREDITDB_PORT"], CultureInfo.InvariantCulture, out var port) ? port : DefaultPort,
+        PreferredPort = Port(configuration["CREDITDB_PORT"]),
+    };
+
+    private static int? Port(string? setting) => setting switch
+    {
+        null or "" => DefaultPort,
+        "0" => null,
+        _ when ushort.TryParse(setting, CultureInfo.InvariantCulture, out var port) => port,
+        _ => throw new PrivatePostgresException($"CREDITDB_PORT is {setting}, but must be a port, or 0 for any free one."),
     };
 
     /// <summary>A fast server for tests: temporary, not durable, on a random port. By default configured by the environment.</summary>

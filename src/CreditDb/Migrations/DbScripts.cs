@@ -5,8 +5,9 @@ namespace CreditDb.Migrations;
 /// <summary>A set of scripts: what is run, in running order, and the down scripts that undo it.</summary>
 public sealed class DbScripts
 {
-    // The running order. Scripts of other folders belong to somebody else and are left alone.
-    private static readonly string[] Folders = ["migrations", "functions", "views", "app", "triggers", "seed", "roles"];
+    // The running order: roles before app, triggers and seed, whose statements run functions that need their tables to belong
+    // to the owner role. Scripts of other folders belong to somebody else and are left alone.
+    private static readonly string[] Folders = ["migrations", "functions", "views", "roles", "app", "triggers", "seed"];
 
     private const string RollbackFolder = "rollback/";
 
