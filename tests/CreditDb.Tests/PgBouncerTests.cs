@@ -11,7 +11,7 @@ public sealed class PgBouncerTests(TestDatabase db) : IClassFixture<TestDatabase
     [Fact]
     public async Task Charging_works_behind_PgBouncer_in_transaction_mode()
     {
-        var pgbouncer = Tools.Find("pgbouncer") ?? (File.Exists("/usr/sbin/pgbouncer") ? "/usr/sbin/pgbouncer" : null);
+        var pgbouncer = Tools.Find("pgbouncer", "/usr/sbin");
         Assert.SkipWhen(pgbouncer is null, "pgbouncer is not installed");
 
         var target = new NpgsqlConnectionStringBuilder(db.ConnectionString);

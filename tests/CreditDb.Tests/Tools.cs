@@ -1,16 +1,16 @@
 using System.Diagnostics;
-using CreditDb.Host.PrivatePostgres;
-using Microsoft.Extensions.Configuration;
 
 namespace CreditDb.Tests;
 
 /// <summary>Programs that a test needs and a machine may lack.</summary>
 internal static class Tools
 {
-    private static readonly PostgresSearch Search = PostgresSearch.From(new ConfigurationBuilder().AddEnvironmentVariables().Build());
-
-    public static string? Find(string program, string? folder = null) =>
-        folder is not null && File.Exists(Path.Combine(folder, program)) ? Path.Combine(folder, program) : Search.FindOnPath(program);
+    // As it is named on PATH: Debian's pg_dump and psql are links to a wrapper that goes by that name.
+    public static string? Find(string program, params string?[] folders) => folders
+        .Concat((Environment.GetEnvironmentVariable("PATH") ?? "").Split(Path.PathSeparator))
+        .Where(folder => !string.IsNullOrEmpty(folder))
+        .Select(folder => Path.Combine(folder!, program))
+        .FirstOrDefault(File.Exists);
 
     public static async Task<string> RunAsync(string program, params string[] arguments)
     {

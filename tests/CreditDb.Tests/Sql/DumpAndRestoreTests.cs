@@ -1,3 +1,5 @@
+using System.Globalization;
+using System.Text.RegularExpressions;
 using Npgsql;
 
 namespace CreditDb.Tests.Sql;
@@ -85,7 +87,7 @@ public sealed class DumpAndRestoreTests(TestServer server, TestDatabase db) : IC
     {
         var (dump, psql) = (Tools.Find("pg_dump", server.BinFolder), Tools.Find("psql", server.BinFolder));
         Assert.SkipWhen(dump is null || psql is null, "pg_dump and psql are not installed");
-        var version = int.Parse((await Tools.RunAsync(dump!, "--version")).Split(' ')[2].Split('.')[0], System.Globalization.CultureInfo.InvariantCulture);
+        var version = int.Parse(Regex.Match(await Tools.RunAsync(dump!, "--version"), @"\d+").Value, CultureInfo.InvariantCulture);
         var served = await db.Value<int>("select current_setting('server_version_num')::int / 10000");
         Assert.SkipWhen(version < served, $"pg_dump {version} cannot dump PostgreSQL {served}");
         return (dump!, psql!);
