@@ -13,4 +13,5 @@ create table credits.accounts (
 );
 
 comment on table credits.accounts is
-  'One row per user: the plan, and the zone and anchor from which allowance periods are counted. Locked after the wallets of the user, never before.';
+  'One row per user: the plan, and the zone and anchor from which allowance periods are counted. Operations lock it '
+  'after the wallets of the user. A change of status by hand locks it before them, and may have to be repeated after a 40P01.';

@@ -1,15 +1,16 @@
 using System.Diagnostics;
 using System.Net;
 using System.Net.Sockets;
+using CreditDb.Migrations;
 using Npgsql;
 
 namespace CreditDb.Tests;
 
 /// <summary>Behind PgBouncer in transaction mode each transaction may be another server session's.</summary>
-public sealed class PgBouncerTests(TestDatabase db) : IClassFixture<TestDatabase>
+public sealed class PgBouncerTests(TestServer server, TestDatabase db) : IClassFixture<TestDatabase>
 {
     [Fact]
-    public async Task Charging_works_behind_PgBouncer_in_transaction_mode()
+    public async Task Charging_and_migrating_work_behind_PgBouncer_in_transaction_mode()
     {
         var pgbouncer = Tools.Find("pgbouncer", "/usr/sbin");
         Assert.SkipWhen(pgbouncer is null, "pgbouncer is not installed");
@@ -21,7 +22,7 @@ public sealed class PgBouncerTests(TestDatabase db) : IClassFixture<TestDatabase
         await File.WriteAllTextAsync(config,
             $"""
             [databases]
-            {target.Database} = host={target.Host} port={target.Port} user={target.Username} password={target.Password}
+            * = host={target.Host} port={target.Port} user={target.Username} password={target.Password}
             [pgbouncer]
             listen_addr = 127.0.0.1
             listen_port = {port}
@@ -66,6 +67,12 @@ public sealed class PgBouncerTests(TestDatabase db) : IClassFixture<TestDatabase
             Assert.Equal((0m, 20L), (await db.Balance(user), await db.Charges(user)));
             Assert.Equal(20, await db.Value<long>("select count(distinct actor) from credits.credit_ledger where user_id = $1 and kind = 'usage'", user));
             Assert.Equal(0, await db.Value<long>("select count(*) from credits.credit_ledger where user_id = $1 and kind = 'grant' and actor is not null", user));
+
+            await using var empty = await server.CreateDatabaseAsync();
+            await using var pooled = NpgsqlDataSource.Create(new NpgsqlConnectionStringBuilder(through) { Database = empty.Name }.ConnectionString);
+            var results = await Task.WhenAll(Enumerable.Range(0, 5).Select(_ => new Migrator(pooled).MigrateAsync(cancellationToken: TestContext.Current.CancellationToken)));
+            Assert.Single(results, r => r.Applied.Contains("migrations.0001_schema.sql"));
+            Assert.True((await new Migrator(pooled).StatusAsync(TestContext.Current.CancellationToken)).UpToDate);
         }
         finally
         {
