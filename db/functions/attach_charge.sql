@@ -105,9 +105,9 @@ begin
     perform credits.drop_charge_triggers(v_source, array[v_insert_name]);
   else
     v_new_reached := format('new.%I = %L', p_status_column, p_status_value)
-      || case when p_quantity_column is null then '' else format(' and new.%I > 0', p_quantity_column) end;
+      || case when p_quantity_column is null then '' else format(' and new.%I <> 0', p_quantity_column) end;
     v_old_reached := format('old.%I = %L', p_status_column, p_status_value)
-      || case when p_quantity_column is null then '' else format(' and old.%I > 0', p_quantity_column) end;
+      || case when p_quantity_column is null then '' else format(' and old.%I <> 0', p_quantity_column) end;
     perform credits.ensure_trigger(v_source, p_table, v_update_name, 'after update',
       format('for each row when (%s and (%s) is not true) %s', v_new_reached, v_old_reached, v_charge));
     -- Fires before the charge (triggers fire in the order of their names), so that a row that was charged is known under its new identity.

@@ -40,7 +40,7 @@ begin
   if v_settings ? 'status_column' then
     v_condition := format('r.%I = %L', v_settings ->> 'status_column', v_settings ->> 'status_value');
     if v_settings ? 'quantity_column' then
-      v_condition := v_condition || format(' and r.%I > 0', v_settings ->> 'quantity_column');
+      v_condition := v_condition || format(' and r.%I <> 0', v_settings ->> 'quantity_column');
     end if;
   end if;
 

@@ -23,7 +23,7 @@ begin
       and t.typtype = 'e'
   ) then
     perform credits.fail('UC303', 'a column that the charge reads is not of a built-in type',
-      jsonb_build_object('code', 'foreign_type', 'table', p_relation::regclass, 'columns', p_columns));
+      jsonb_build_object('code', 'foreign_type', 'table', p_relation::regclass, 'columns', array_remove(p_columns, null)));
   end if;
 end
 $$;

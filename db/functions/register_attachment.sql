@@ -14,6 +14,13 @@ declare
   v_existing credits.charge_attachments;
 begin
   perform credits.check_table_owner(p_relation);
+  if exists (
+    select from credits.charge_attachments a
+    where a.relation = p_relation and a.action_type = p_action_type and a.source <> p_source
+  ) then
+    perform credits.fail('UC302', 'the table is attached for this action already, under another source',
+      jsonb_build_object('code', 'attached_already', 'table', p_relation, 'action_type', p_action_type));
+  end if;
   insert into credits.charge_attachments (source, relation, action_type, settings)
   values (p_source, p_relation, p_action_type, p_settings)
   on conflict (source) do nothing;
@@ -27,5 +34,5 @@ end
 $$;
 
 comment on function credits.register_attachment(text, regclass, text, jsonb) is
-  'Internal. Notes that a table''s rows are charged under a source, and how. Raises UC302 if the source stands for something else, UC402 if '
-  'the session''s user does not own the table. Locks the attachment''s row.';
+  'Internal. Notes that a table''s rows are charged under a source, and how. Raises UC302 if the source stands for something else, or the '
+  'table is attached for the action under another one; UC402 if the session''s user does not own the table. Locks the attachment''s row.';

@@ -2,6 +2,7 @@ using System.CommandLine;
 using CreditDb.Host.Commands;
 
 var serve = ServeCommand.Create();
+var sql = SqlCommand.Create();
 var root = new RootCommand($"CreditDb: usage credits inside your own PostgreSQL.\n\n{ExitCodes.Help}")
 {
     serve,
@@ -9,15 +10,15 @@ var root = new RootCommand($"CreditDb: usage credits inside your own PostgreSQL.
     StatusCommand.Create(),
     RollbackCommand.Create(),
     VerifyCommand.Create(),
-    SqlCommand.Create(),
+    sql,
 };
 root.Action = serve.Action;
 
 var arguments = root.Parse(args);
 var configuration = new InvocationConfiguration();
-if (arguments.Action == serve.Action)
+if (arguments.Action == serve.Action || arguments.CommandResult.Command == sql)
 {
-    // The generic host handles Ctrl+C and SIGTERM, and takes as long as the database needs to stop.
+    // The generic host handles Ctrl+C and SIGTERM, and takes as long as the database needs to stop. The prompt cancels a statement.
     configuration.ProcessTerminationTimeout = null;
 }
 

@@ -17,7 +17,7 @@ internal static class RollbackCommand
 
     public static Command Create() => Verb.Create(
         "rollback",
-        "Undo the scripts applied after a given one, the last one first, each in a transaction of its own.",
+        "Undo the scripts applied after a given one, the last one first, in one transaction. If one would lose data, nothing is undone.",
         [To, Force, DryRun, Verb.RolePrefix, Verb.From],
         RunAsync);
 

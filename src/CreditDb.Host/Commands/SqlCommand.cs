@@ -27,11 +27,12 @@ public static class SqlCommand
             try
             {
                 await using var session = await SqlSession.OpenAsync(ConnectionSettings.Resolve(result.GetValue(Verb.Connection)).ConnectionString, output, error, ct);
-                var texts = result.GetValue(commands) is { Length: > 0 } given ? given
-                    : result.GetValue(file) is { } script ? [await File.ReadAllTextAsync(script.FullName, ct)]
-                    : Console.IsInputRedirected ? [await Console.In.ReadToEndAsync(ct)]
-                    : Array.Empty<string>();
-                if (texts.Length == 0)
+                List<string> texts = [.. result.GetValue(commands) ?? []];
+                if (result.GetValue(file) is { } script)
+                    texts.Add(await File.ReadAllTextAsync(script.FullName, ct));
+                if (texts.Count == 0 && Console.IsInputRedirected)
+                    texts.Add(await Console.In.ReadToEndAsync(ct));
+                if (texts.Count == 0)
                     await PromptAsync(session, output, ct);
                 foreach (var text in texts)
                 {
@@ -68,10 +69,13 @@ public static class SqlCommand
 
             switch (line.Trim())
             {
-                case "\\q":
+                case "\\q" or "quit" or "exit":
                     return;
                 case "\\?":
                     await output.WriteLineAsync(Help);
+                    continue;
+                case ['\\', ..] unknown when pending.Length == 0:
+                    await output.WriteLineAsync($"{unknown} is psql's; this prompt knows \\q and \\? only.");
                     continue;
             }
 

@@ -16,7 +16,7 @@ internal sealed class Verb(ParseResult arguments, string name, Output output, Np
 
     public static readonly Option<bool> WithoutApp = new("--without-app")
     {
-        Description = "Leave out the reference tables of the application (folder app).",
+        Description = "Leave out the reference tables of the application (folder app); to be given every time.",
     };
 
     public static readonly Option<string> RolePrefix = new("--role-prefix")

@@ -15,6 +15,12 @@ internal static class VerifyCommand
 
     private static async Task<ExitCode> RunAsync(Verb verb, CancellationToken cancellationToken)
     {
+        if (!(await new Migrator(verb.DataSource).StatusAsync(cancellationToken)).Scripts.Any(s => s.AppliedAt is not null))
+        {
+            verb.Output.Error("The database is not migrated. Run migrate first.");
+            return verb.Finish(ExitCode.Pending, new { problem = "notMigrated" });
+        }
+
         var result = await new DatabaseVerifier(verb.DataSource).VerifyAsync(verb.Arguments.GetValue(User), cancellationToken);
         if (result.Ledger.Count > 0)
         {

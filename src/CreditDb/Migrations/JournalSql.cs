@@ -7,7 +7,7 @@ namespace CreditDb.Migrations;
 internal static class JournalSql
 {
     /// <summary>The key of the transaction-level advisory lock that every migration takes: "credits" in ASCII.</summary>
-    public const string TakeLock = "select pg_advisory_xact_lock(27991802496250995)";
+    public const string TakeLock = "do $$ begin perform pg_advisory_xact_lock(27991802496250995); end $$";
 
     /// <summary>Empties the list of re-applied scripts, so that the next migration re-applies them all.</summary>
     public const string ForgetApplied = "delete from credits.applied_objects";

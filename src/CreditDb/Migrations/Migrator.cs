@@ -105,8 +105,8 @@ public sealed class Migrator(NpgsqlDataSource dataSource, MigratorOptions? optio
         [.. ToUndo(await ReadAsync(cancellationToken), to).Select(s => s.Name)];
 
     /// <summary>
-    /// Undoes the once-scripts applied after <paramref name="to"/>, the last one first, each down script and its journal row
-    /// in one transaction. The next migration re-applies the re-applied ones.
+    /// Undoes the once-scripts applied after <paramref name="to"/>, the last one first, all in one transaction, so that a refusal or a
+    /// failure undoes nothing. The next migration re-applies the re-applied ones.
     /// </summary>
     /// <param name="to">The journal name of the last script to keep; null undoes all.</param>
     /// <param name="force">Allows down scripts to lose data.</param>
@@ -117,17 +117,11 @@ public sealed class Migrator(NpgsqlDataSource dataSource, MigratorOptions? optio
         string? to, bool force = false, IProgress<MigrationProgress>? progress = null, CancellationToken cancellationToken = default)
     {
         List<MigrationNotice> notices = [];
-        List<string> undone = [];
-        if (ToUndo(await ReadAsync(cancellationToken), to).Count > 0)
-        {
-            var transactions = new LockedTransactions(dataSource, _options, progress);
-            while (await transactions.RunAsync(t => UndoNextAsync(t, to, force, progress, cancellationToken), notices, cancellationToken) is { } name)
-            {
-                undone.Add(name);
-                progress?.Report(new(MigrationProgressKind.Committed, $"undid {name}", name));
-            }
-        }
-
+        if (ToUndo(await ReadAsync(cancellationToken), to).Count == 0)
+            return new RollbackResult([], notices);
+        var transactions = new LockedTransactions(dataSource, _options, progress);
+        var undone = await transactions.RunAsync(t => UndoAsync(t, to, force, progress, cancellationToken), notices, cancellationToken);
+        progress?.Report(new(MigrationProgressKind.Committed, $"undid {string.Join(", ", undone)}"));
         return new RollbackResult(undone, notices);
     }
 
@@ -163,33 +157,34 @@ public sealed class Migrator(NpgsqlDataSource dataSource, MigratorOptions? optio
         ? JournalSql.RecordApplied(transaction.Scripts.Where(s => !s.RunsOnce), _options.RolePrefix, Release)
         : [JournalSql.ForgetApplied];
 
-    private async Task<string?> UndoNextAsync(
+    private async Task<List<string>> UndoAsync(
         LockedTransaction transaction, string? to, bool force, IProgress<MigrationProgress>? progress, CancellationToken cancellationToken)
     {
-        var undo = ToUndo(await DatabaseState.ReadAsync(transaction.Connection, cancellationToken), to);
-        if (undo.Count == 0)
-            return null;
-
-        var (name, down) = undo[0];
-        progress?.Report(new(MigrationProgressKind.Running, $"undoing {name}", name));
         if (force)
             await transaction.ExecuteAsync("set local credits.force_rollback = 'on'", cancellationToken);
-        try
+        List<string> undone = [];
+        foreach (var (name, down) in ToUndo(await DatabaseState.ReadAsync(transaction.Connection, cancellationToken), to))
         {
-            await transaction.RunAsync(down, _options.RolePrefix, cancellationToken);
-        }
-        catch (MigrationException e) when (e.SqlState?.StartsWith("UC", StringComparison.Ordinal) == true)
-        {
-            throw new MigrationException(MigrationProblem.RollbackRefused, e.Message, e.InnerException) { Script = name, Line = e.Line };
+            progress?.Report(new(MigrationProgressKind.Running, $"undoing {name}", name));
+            try
+            {
+                await transaction.RunAsync(down, _options.RolePrefix, cancellationToken);
+            }
+            catch (MigrationException e) when (e.SqlState?.StartsWith("UC", StringComparison.Ordinal) == true)
+            {
+                throw new MigrationException(MigrationProblem.RollbackRefused, $"{e.Message}. Nothing was undone; force allows it.", e.InnerException) { Script = name, Line = e.Line };
+            }
+
+            // The first migration's down script drops the schema, journal included.
+            var left = await DatabaseState.ReadAsync(transaction.Connection, cancellationToken);
+            if (left.HasJournal)
+                await transaction.ExecuteAsync(JournalSql.Forget(name), cancellationToken);
+            if (left.HasAppliedObjects)
+                await transaction.ExecuteAsync(JournalSql.ForgetApplied, cancellationToken);
+            undone.Add(name);
         }
 
-        // The first migration's down script drops the schema, journal included.
-        var left = await DatabaseState.ReadAsync(transaction.Connection, cancellationToken);
-        if (left.HasJournal)
-            await transaction.ExecuteAsync(JournalSql.Forget(name), cancellationToken);
-        if (left.HasAppliedObjects)
-            await transaction.ExecuteAsync(JournalSql.ForgetApplied, cancellationToken);
-        return name;
+        return undone;
     }
 
     private List<(string Name, DbScript Down)> ToUndo(DatabaseState state, string? to)

@@ -62,6 +62,7 @@ public sealed class AttachChargeTests(TestDatabase db) : IClassFixture<TestDatab
         Assert.Equal(98, await db.Balance(user));
         await db.Run($"update {_table} set state = 'it''s 100% done'");
         Assert.Equal(92, await db.Balance(user));
+        await db.Fails("UC001", $"update {_table} set n = -5 where n is null");
         await db.Run($"update {_table} set n = 5 where n is null");
         Assert.Equal(82, await db.Balance(user));
         await db.Run($"update {_table} set state = 'new', n = n + 1");
@@ -326,6 +327,7 @@ public sealed class AttachChargeTests(TestDatabase db) : IClassFixture<TestDatab
         await Attach("");
         await db.Fails("UC302", $"select credits.attach_charge('{_table}', 'send_email')");
         await db.Fails("UC302", $"select credits.attach_charge('{_table}', 'test_unit', p_source => 'public.bots')");
+        await db.Fails("UC302", $"select credits.attach_charge('{_table}', 'test_unit', p_source => 'second')");
         await db.Run($"select credits.attach_charge('{_table}', 'send_email', p_source => 'second')");
         var user = await db.Account(10);
         await db.Run($"insert into {_table} values (1, $1)", user);
