@@ -9,8 +9,8 @@ begin
       constraint email_templates_pkey primary key (id)
     );
     comment on table public.email_templates is 'E-mail templates. Inserting one charges generate_template.';
-    insert into credits.charge_attachments (source, relation, action_type, triggers)
-    values ('public.email_templates', 'public.email_templates', 'generate_template', '{"credits_charge_template_created": ""}');
+    insert into credits.charge_attachments (source, relation, action_type, settings, triggers)
+    values ('public.email_templates', 'public.email_templates', 'generate_template', '{"reference_table": true}', '{"credits_charge_template_created": ""}');
   else
     raise notice using message = 'public.email_templates exists and was left alone. To charge its rows: '
       'select credits.attach_charge(''public.email_templates'', ''generate_template'');';

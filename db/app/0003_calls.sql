@@ -13,8 +13,8 @@ begin
       constraint calls_duration_not_negative check (duration_seconds >= 0)
     );
     comment on table public.calls is 'Calls. One that becomes completed with seconds is charged agent_call_runtime per started minute.';
-    insert into credits.charge_attachments (source, relation, action_type, triggers)
-    values ('public.calls', 'public.calls', 'agent_call_runtime',
+    insert into credits.charge_attachments (source, relation, action_type, settings, triggers)
+    values ('public.calls', 'public.calls', 'agent_call_runtime', '{"reference_table": true}',
       '{"credits_charge_call_inserted": "", "credits_charge_call_updated": "", "credits_carry_call": ""}');
   else
     raise notice using message = 'public.calls exists and was left alone. To charge its rows: '

@@ -6,8 +6,8 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  perform credits.check_row_types(tg_relid, 'user_id', 'id');
-  perform credits.carry_identity('public.calls', 'agent_call_runtime', old.user_id, old.id::text, new.user_id, new.id::text);
+  perform credits.carry_identity('public.calls', 'agent_call_runtime', 
+    nullif(format('%s', old.user_id), '')::uuid, format('%s', old.id), nullif(format('%s', new.user_id), '')::uuid, format('%s', new.id));
   return null;
 end
 $$;

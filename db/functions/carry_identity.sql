@@ -26,6 +26,11 @@ begin
 
   -- What the old user still owes for the row stays with that user, so it is not the new one's to pay either.
   if exists (
+    select from credits.uncharged_rows u where u.user_id = p_new_user_id and u.source = p_source and u.row_id = p_new_row_id
+  ) then
+    -- The new identity owes for itself, as when the row comes back to a user who still owes for it.
+    return;
+  elsif exists (
     select
     from credits.charge_keys k
     where k.user_id = p_old_user_id and k.credit_type = v_credit_type and k.source = p_source and k.key = p_old_row_id
@@ -40,7 +45,9 @@ begin
     set row_id = p_new_row_id
     where u.user_id = p_old_user_id and u.source = p_source and u.row_id = p_old_row_id
       and not exists (
-        select from credits.uncharged_rows o where o.user_id = p_old_user_id and o.source = p_source and o.row_id = p_new_row_id);
+        select
+        from credits.charge_keys k
+        where k.user_id = p_new_user_id and k.credit_type = v_credit_type and k.source = p_source and k.key = p_new_row_id);
   end if;
 end
 $$;

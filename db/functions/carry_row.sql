@@ -16,12 +16,11 @@ begin
   if v_attachment.source is null then
     return null;
   end if;
-  perform credits.check_row_types(tg_relid, v_settings ->> 'user_column', v_settings ->> 'id_column');
-  v_user := format('($1).%I', v_settings ->> 'user_column');
+  v_user := format('nullif(format(''%%s'', ($1).%I), '''')', v_settings ->> 'user_column');
   if v_settings ? 'user_issuer' then
-    v_user := format('credits.user_id_for(%L, %s::text)', v_settings ->> 'user_issuer', v_user);
+    v_user := format('credits.user_id_for(%L, %s)', v_settings ->> 'user_issuer', v_user);
   end if;
-  v_query := format('select %s as user_id, ($1).%I::text as row_id', v_user, v_settings ->> 'id_column');
+  v_query := format('select %s::uuid as user_id, format(''%%s'', ($1).%I) as row_id', v_user, v_settings ->> 'id_column');
   execute v_query into v_old using old;
   execute v_query into v_new using new;
   perform credits.carry_identity(v_attachment.source, v_attachment.action_type, v_old.user_id, v_old.row_id, v_new.user_id, v_new.row_id);
@@ -31,4 +30,4 @@ $$;
 
 comment on function credits.carry_row() is
   'Trigger function that attach_charge() puts on a table charged by status (row level, when id or user changes): a row that was charged stays '
-  'charged under its new identity. Locks the wallets of both users in ascending order. Raises UC303 for a column of a foreign type.';
+  'charged under its new identity. Locks the wallets of both users in ascending order.';

@@ -27,6 +27,8 @@ declare
   v_allocations jsonb;
   v_entry_no bigint;
   v_result jsonb;
+  -- The time was read before this statement may have waited for the lock. So whoever is near a due moment locks first.
+  v_margin interval := '1 hour';
 begin
   select c.credit_type, c.action_name, c.cost_per_unit, c.is_active
   into v_cost
@@ -43,6 +45,7 @@ begin
   if p_key is not null then
     v_wallet := credits.lock_wallet(p_user_id, v_cost.credit_type);
     v_now := greatest(credits.clock_now(), v_wallet.last_entry_at);
+    v_margin := '0';
     v_function_name := case p_key_source when 'caller' then 'deduct_credits_for_action' else 'deduct_call_credits' end;
     v_fingerprint := jsonb_build_array(v_function_name, p_action_type, trim_scale(p_quantity), p_reference_id);
     select k.* into v_key
@@ -68,7 +71,7 @@ begin
         last_entry_at = greatest(v_now, w.last_entry_at),
         open_remaining = case when v_allocations is null then w.open_remaining - v_amount else w.open_remaining end
       where w.user_id = p_user_id and w.credit_type = v_cost.credit_type and w.is_active and v_cost.is_active
-        and (v_allocations is not null or (w.open_remaining >= v_amount and w.next_due_at > greatest(v_now, w.last_entry_at)))
+        and (v_allocations is not null or (w.open_remaining >= v_amount and w.next_due_at > greatest(v_now, w.last_entry_at) + v_margin))
       returning w.entry_no, w.balance, w.debt, w.last_entry_at, w.open_grant_no, w.open_grant_source
     ), l as (
       insert into credits.credit_ledger
@@ -105,6 +108,7 @@ begin
         'action_type', p_action_type, 'action_name', v_cost.action_name, 'required', trim_scale(v_amount)));
     end if;
     v_now := greatest(credits.clock_now(), v_wallet.last_entry_at);
+    v_margin := '0';
     v_wallet := credits.apply_due(v_wallet, v_now);
     v_code := case
       when not v_wallet.is_active then 'account_suspended'
@@ -139,5 +143,6 @@ comment on function credits.charge(uuid, text, numeric, uuid, jsonb, text, text,
   'Internal. One charge by a direct caller, with an idempotency key (source caller), a row''s identity (any other source) or neither. '
   'Locks the wallet row first: without a key by the very update that takes the amount, which looks at no other row; else FOR NO KEY UPDATE, '
   'and key and grants are read after that. So of two callers the second sees all that the first one did, or fails with 40001 at REPEATABLE '
-  'READ. Price and time are those of the moment when the call began, the time never before the wallet''s last entry. Declines are returned, '
+  'READ. Price and time are those of the moment when the call began, the time never before the wallet''s last entry; a wallet '
+  'within an hour of a due moment is locked first. Declines are returned, '
   'never raised.';

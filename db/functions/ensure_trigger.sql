@@ -14,13 +14,18 @@ declare
   v_definition text := p_event || ' ' || p_action;
   v_trigger_oid oid;
   v_enabled "char";
+  v_registered text;
 begin
   select t.oid, t.tgenabled into v_trigger_oid, v_enabled
   from pg_trigger t
   where t.tgrelid = p_relation and t.tgname = p_name;
 
   -- The trigger's comment holds the definition it was made from. While that is the same, the table is not even locked.
-  if v_trigger_oid is null or obj_description(v_trigger_oid, 'pg_trigger') is distinct from v_definition then
+  -- A trigger that was replaced keeps its comment, so it must also be what was registered.
+  v_registered := (select nullif(a.triggers ->> p_name, '') from credits.charge_attachments a where a.source = p_source);
+  if v_trigger_oid is null or obj_description(v_trigger_oid, 'pg_trigger') is distinct from v_definition
+    or v_registered <> credits.trigger_signature(v_trigger_oid)
+  then
     if v_trigger_oid is not null then
       execute format('drop trigger %I on %s', p_name, p_relation);
     end if;

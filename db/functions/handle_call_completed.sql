@@ -11,18 +11,22 @@ declare
   v_minutes numeric[];
   v_seconds integer[];
 begin
-  perform credits.check_row_types(tg_relid, 'user_id', 'id', 'status', 'duration_seconds');
+  -- format() prints a value by its type's own output function; a cast could be somebody else's code, run with the engine's rights.
   if tg_level = 'ROW' then
-    v_user_ids := array[new.user_id];
-    v_row_ids := array[new.id::text];
-    v_minutes := array[ceil(new.duration_seconds / 60.0)];
-    v_seconds := array[new.duration_seconds];
+    v_user_ids := array[nullif(format('%s', new.user_id), '')::uuid];
+    v_row_ids := array[format('%s', new.id)];
+    v_seconds := array[format('%s', new.duration_seconds)::integer];
   else
-    select array_agg(r.user_id), array_agg(r.id::text), array_agg(ceil(r.duration_seconds / 60.0)), array_agg(r.duration_seconds)
-    into v_user_ids, v_row_ids, v_minutes, v_seconds
-    from new_rows r
-    where r.status = 'completed' and r.duration_seconds > 0;
+    select array_agg(r.user_id), array_agg(r.id), array_agg(r.seconds)
+    into v_user_ids, v_row_ids, v_seconds
+    from (
+      select nullif(format('%s', n.user_id), '')::uuid as user_id, format('%s', n.id) as id, nullif(format('%s', n.duration_seconds), '')::integer as seconds
+      from new_rows n
+      where format('%s', n.status) = 'completed'
+    ) r
+    where r.seconds > 0;
   end if;
+  v_minutes := array(select ceil(s.seconds / 60.0) from unnest(v_seconds) with ordinality as s (seconds, n) order by s.n);
   perform credits.charge_row_set('agent_call_runtime', 'public.calls', v_user_ids, v_row_ids, v_minutes, v_seconds);
   return null;
 end

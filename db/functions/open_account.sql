@@ -13,7 +13,7 @@ declare
   v_account credits.accounts;
   v_opened boolean;
   v_now timestamptz := credits.clock_now();
-  v_allowance credits.plan_allowances;
+  v_allowance record;
   v_wallet credits.wallets;
 begin
   perform credits.check_argument(p_user_id is not null, 'p_user_id', 'must not be null');
@@ -29,9 +29,17 @@ begin
   -- Nobody else sees the new account yet, so these locks wait for nobody.
   if v_opened then
     for v_allowance in
-      select p.* from credits.plan_allowances p where p.plan_id = p_plan_id order by p.credit_type
+      select t.credit_type, p.amount, p.period
+      from (
+        select c.credit_type from credits.credit_costs c
+        union
+        select p.credit_type from credits.plan_allowances p where p.plan_id = p_plan_id
+      ) t
+      left join credits.plan_allowances p on p.plan_id = p_plan_id and p.credit_type = t.credit_type
+      order by t.credit_type
     loop
       v_wallet := credits.open_wallet(p_user_id, v_allowance.credit_type);
+      continue when v_allowance.period is null;
       if v_allowance.period = 'once' then
         v_wallet := credits.add_grant(v_wallet, v_now, v_allowance.amount, 'trial');
       else
@@ -55,6 +63,6 @@ end
 $$;
 
 comment on function credits.open_account(uuid, text, text) is
-  'Opens an account on a plan and grants the plan''s allowances; the allowance periods count from now, in the given zone. If the user has an '
+  'Opens an account on a plan, with a wallet per credit type of the price list, and grants the plan''s allowances; the allowance periods count from now, in the given zone. If the user has an '
   'account already, it is left as it is. Returns user_id, plan_id, time_zone, status and whether it was opened just now. Two callers at once: '
   'the second waits for the first on the primary key. Raises UC001 for a null user, an unknown plan or an unknown time zone.';

@@ -13,7 +13,8 @@ declare
   v_is_active boolean;
 begin
   -- Against a change of the account's status at the same time: whoever comes second sees what the first one did.
-  select a.status = 'active' into v_is_active from credits.accounts a where a.user_id = p_user_id for share;
+  -- An update, as a mere lock would leave a REPEATABLE READ caller unaware.
+  update credits.accounts a set status = a.status where a.user_id = p_user_id returning a.status = 'active' into v_is_active;
   if not found then
     return null;
   end if;
@@ -30,4 +31,4 @@ end
 $$;
 
 comment on function credits.open_wallet(uuid, text) is
-  'Internal. Opens the wallet of an account if it has none of that credit type, and locks it, and the account''s row (FOR SHARE) before that. Null if there is no account.';
+  'Internal. Opens the wallet of an account if it has none of that credit type, and locks it, and the account''s row before that. Null if there is no account.';

@@ -13,6 +13,8 @@ as $$
 declare
   v_existing credits.charge_attachments;
 begin
+  perform credits.check_argument(exists (select from pg_class c where c.oid = p_relation), 'p_relation', 'there is no such table');
+  perform credits.check_argument(not p_settings ? 'reference_table', 'p_settings', 'reference tables are the migration''s');
   perform credits.check_table_owner(p_relation);
   if exists (
     select from credits.charge_attachments a

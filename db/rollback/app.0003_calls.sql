@@ -1,7 +1,7 @@
 -- Only the table that our script made; one that was there before was left alone and still is.
 do $$
 begin
-  if exists (select from credits.charge_attachments a where a.source = 'public.calls' and a.triggers ? 'credits_charge_call_inserted') then
+  if exists (select from credits.charge_attachments a where a.source = 'public.calls' and a.settings ? 'reference_table') then
     if exists (select from public.calls) and current_setting('credits.force_rollback', true) is distinct from 'on' then
       raise exception using errcode = 'UC390', message = 'public.calls has rows, which would be lost';
     end if;

@@ -5,6 +5,6 @@ begin
     'referencing new table as new_rows for each statement execute function credits.handle_agent_created()')
   from credits.charge_attachments a
   join pg_catalog.pg_class c on c.oid = a.relation
-  where a.source = 'public.bots' and a.triggers ? 'credits_charge_agent_created';
+  where a.source = 'public.bots' and a.settings ? 'reference_table';
 end
 $$;

@@ -5,7 +5,7 @@ begin
   select a.relation into v_relation
   from credits.charge_attachments a
   join pg_catalog.pg_class c on c.oid = a.relation
-  where a.source = 'public.calls' and a.triggers ? 'credits_charge_call_inserted';
+  where a.source = 'public.calls' and a.settings ? 'reference_table';
   if not found then
     return;
   end if;

@@ -4,6 +4,6 @@ begin
     'referencing new table as new_rows for each statement execute function credits.handle_email_template_created()')
   from credits.charge_attachments a
   join pg_catalog.pg_class c on c.oid = a.relation
-  where a.source = 'public.email_templates' and a.triggers ? 'credits_charge_template_created';
+  where a.source = 'public.email_templates' and a.settings ? 'reference_table';
 end
 $$;

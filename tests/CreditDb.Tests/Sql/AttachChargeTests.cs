@@ -335,22 +335,42 @@ public sealed class AttachChargeTests(TestDatabase db) : IClassFixture<TestDatab
     }
 
     [Fact]
-    public async Task A_column_that_became_a_foreign_type_stops_the_charge_before_its_code_can_run()
+    public async Task A_cast_of_somebody_elses_type_is_never_run_with_the_engines_rights()
     {
         var user = await db.Account(10);
         await db.Run($"create table {_table} (id text primary key, user_id uuid not null)");
         await Attach("");
         await db.Run(
             $"""
-            create type {_table}_evil as enum ('1');
+            create type {_table}_evil as (x int);
             create table {_table}_trace (who text);
             create function {_table}_run({_table}_evil) returns text language plpgsql as $$ begin insert into {_table}_trace values (current_user); return 'x'; end $$;
             create cast ({_table}_evil as text) with function {_table}_run({_table}_evil);
-            alter table {_table} alter column id type {_table}_evil using '1'::{_table}_evil;
             """);
-        await db.Fails("UC303", $"insert into {_table} values ('1', $1)", user);
+        await using var late = await db.Source.OpenConnectionAsync(TestContext.Current.CancellationToken);
+        await late.Run("begin isolation level repeatable read");
+        await late.Value<int>("select 1");
+        await db.Run($"alter table {_table} alter column id type {_table}_evil using row(1)::{_table}_evil");
+        await late.Run($"insert into {_table} values (row(1), $1)", user);
+        await late.Run("commit");
         Assert.Equal(0, await db.Value<long>($"select count(*) from {_table}_trace"));
-        await db.Run($"drop table {_table} cascade; drop type {_table}_evil cascade; drop table {_table}_trace; delete from credits.charge_attachments where source = '{_table}'");
+        Assert.Equal(8, await db.Balance(user));
+        await db.Run($"select credits.detach_charge('{_table}'); drop table {_table} cascade; drop type {_table}_evil cascade; drop table {_table}_trace");
+    }
+
+    [Fact]
+    public async Task Attaching_again_mends_a_trigger_that_was_replaced()
+    {
+        var user = await db.Account(10);
+        await db.Run($"create table {_table} (id int primary key, user_id uuid not null)");
+        await Attach("");
+        var name = await db.Value<string>($"select tgname::text from pg_trigger where tgrelid = '{_table}'::regclass and tgname like 'credits%'");
+        await db.Run($"create or replace trigger {name} after insert on {_table} for each row when (false) execute function suppress_redundant_updates_trigger()");
+        Assert.Equal(["replaced"], await db.Column<string>("select problem from credits.verify_attachments()"));
+        await Attach("");
+        Assert.Empty(await db.Column<string>("select problem from credits.verify_attachments()"));
+        await db.Run($"insert into {_table} values (1, $1)", user);
+        Assert.Equal(8, await db.Balance(user));
     }
 
     private Task<int> Attach(string options) => db.Run(AttachSql(options));

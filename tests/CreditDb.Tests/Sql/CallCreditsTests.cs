@@ -168,6 +168,18 @@ public sealed class CallCreditsTests(TestDatabase db) : IClassFixture<TestDataba
     }
 
     [Fact]
+    public async Task An_uncharged_call_that_moves_to_another_user_and_back_is_still_owed()
+    {
+        var (user, other) = (await db.Account(), await db.Account());
+        var call = await Call(user, "completed", 600);
+        await db.Run("update public.calls set user_id = $2 where id = $1", call, other);
+        await db.Run("update public.calls set user_id = $2 where id = $1", call, user);
+        await db.Run("select credits.add_purchased_credits($1, 100)", user);
+        Assert.Equal(10, (await db.Json("select credits.charge_uncharged($1)", user)).GetProperty("deducted").Number("credits"));
+        Assert.Equal(90, await db.Balance(user));
+    }
+
+    [Fact]
     public async Task A_call_that_could_not_be_paid_is_listed_until_it_is_settled_or_charged_explicitly()
     {
         var user = await db.Account();

@@ -158,6 +158,33 @@ public sealed class ConcurrencyTests(TestDatabase db) : IClassFixture<TestDataba
     }
 
     [Fact]
+    public async Task Suspending_at_repeatable_read_while_a_wallet_is_opened_fails_or_reaches_that_wallet()
+    {
+        var user = await db.Account();
+        await using var late = await db.Source.OpenConnectionAsync(TestContext.Current.CancellationToken);
+        await late.Run("begin isolation level repeatable read");
+        await late.Value<int>("select 1");
+        await db.Run("select credits.grant_credits($1, 100, 'purchased', p_credit_type => 'tokens')", user);
+        var error = await Assert.ThrowsAsync<PostgresException>(() => late.Run("update credits.accounts set status = 'suspended' where user_id = $1", user));
+        Assert.Equal("40001", error.SqlState);
+    }
+
+    [Fact]
+    public async Task A_charge_that_waited_past_an_expiry_does_not_spend_what_expired()
+    {
+        var user = await db.Account();
+        await db.Run("select credits.grant_credits($1, 100, 'promotional', clock_timestamp() + interval '1 second')", user);
+        await db.Run("select credits.deduct_credits_for_action($1, 'send_email')", user);
+        await using var holder = await db.Source.OpenConnectionAsync(TestContext.Current.CancellationToken);
+        await holder.Run("begin");
+        await holder.Run("select 1 from credits.wallets where user_id = $1 for no key update", user);
+        var waiting = db.Json("select credits.deduct_credits_for_action($1, 'create_agent')", user);
+        await holder.Run("select pg_sleep(1.5)");
+        await holder.Run("commit");
+        Assert.Equal("insufficient_credits", (await waiting).Text("code"));
+    }
+
+    [Fact]
     public async Task The_second_charge_waits_for_the_first_and_sees_what_it_left()
     {
         var user = await db.Account(8);

@@ -102,8 +102,8 @@ public sealed class GrantCreditsTests(TestDatabase db) : IClassFixture<TestDatab
     {
         var user = await db.Account();
         await db.Run("select credits.grant_credits($1, 1000000000, 'promotional')", user);
-        await db.Run("update credits.wallets set balance = 10000000000000 where user_id = $1", user);
+        await db.Run("update credits.wallets set balance = 10000000000000 where user_id = $1 and credit_type = 'credits'", user);
         await db.Fails("UC001", "select credits.grant_credits($1, 1, 'promotional')", user);
-        await db.Run("update credits.wallets set balance = 1000000000 where user_id = $1", user);
+        await db.Run("update credits.wallets set balance = 1000000000 where user_id = $1 and credit_type = 'credits'", user);
     }
 }
