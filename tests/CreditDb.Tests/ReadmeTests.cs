@@ -36,7 +36,7 @@ public sealed class ReadmeTests(TestDatabase db) : IClassFixture<TestDatabase>
     {
         var text = await File.ReadAllTextAsync(Path.Combine(Repository, page), TestContext.Current.CancellationToken);
         var folder = Path.GetDirectoryName(Path.Combine(Repository, page))!;
-        foreach (var link in text.Split("](").Skip(1).Select(part => part.Split(')')[0]).Where(link => !link.Contains(':', StringComparison.Ordinal)))
+        foreach (var link in text.Split("](").Skip(1).Select(part => part.Split(')', '#')[0]).Where(link => !link.Contains(':', StringComparison.Ordinal)))
             Assert.True(File.Exists(Path.Combine(folder, link)), $"{page} links to {link}");
     }
 
