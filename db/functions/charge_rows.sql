@@ -11,6 +11,7 @@ declare
   v_user text;
   v_quantity text;
   v_seconds text := 'null::integer';
+  v_is_used text := '';
   v_condition text := 'true';
   v_user_ids uuid[];
   v_row_ids text[];
@@ -29,6 +30,8 @@ begin
   v_quantity := quote_literal(v_settings ->> 'quantity') || '::numeric';
   if v_settings ? 'quantity_column' then
     v_quantity := format('nullif(format(''%%s'', r.%I), '''')::numeric', v_settings ->> 'quantity_column');
+    -- As in the trigger's WHEN, by the column itself: a negative quantity must get as far as being refused, also where it rounds up to 0.
+    v_is_used := ' and ' || v_quantity || ' <> 0';
     if v_settings ? 'is_call' then
       v_seconds := v_quantity || '::integer';
     end if;
@@ -37,10 +40,7 @@ begin
     end if;
   end if;
   if v_settings ? 'status_column' then
-    v_condition := format('format(''%%s'', r.%I) = %L', v_settings ->> 'status_column', v_settings ->> 'status_value');
-    if v_settings ? 'quantity_column' then
-      v_condition := v_condition || ' and ' || v_quantity || ' <> 0';
-    end if;
+    v_condition := format('format(''%%s'', r.%I) = %L', v_settings ->> 'status_column', v_settings ->> 'status_value') || v_is_used;
   end if;
 
   -- The columns' names differ per table, so this is put together at run time.

@@ -219,6 +219,8 @@ public sealed class AttachChargeTests(TestDatabase db) : IClassFixture<TestDatab
         await db.Run($"create table {_table} (id uuid primary key default gen_random_uuid(), user_id uuid not null, state text, seconds int)");
         await Attach(", p_quantity_column => 'seconds', p_quantity_per_unit => 60, p_status_column => 'state', p_status_value => 'done', p_is_call => true");
         await db.Run($"insert into {_table} (user_id, state, seconds) values ($1, 'done', 61), ($1, 'new', 600)", user);
+        await db.Fails("UC001", $"insert into {_table} (user_id, state, seconds) values ($1, 'done', -30)", user);
+        await db.Fails("UC001", $"update {_table} set state = 'done', seconds = -30 where state = 'new'");
         Assert.Equal(2, await db.Value<long>("select total_minutes_used from credits.accounts where user_id = $1", user));
         Assert.Equal(1, await db.Value<long>($"select count(*) from credits.credit_usage_logs l join {_table} t on t.id = l.call_id where usage_type = 'call' and l.user_id = $1", user));
     }
