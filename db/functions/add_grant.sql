@@ -12,23 +12,26 @@ create or replace function credits.add_grant(
 returns credits.wallets
 language plpgsql
 volatile
-set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_paid numeric := least(p_wallet.debt, p_amount);
   v_allocations jsonb := '[]';
+  v_entry credits.credit_ledger;
 begin
   -- The new grant may come before the open one in the spending order, so the next charge has to choose again.
   p_wallet := credits.flush_open_grant(p_wallet);
+  -- Always as allocations, so that the journal itself says where credits came from.
   if v_paid > 0 then
-    v_allocations := jsonb_build_array(jsonb_build_object('grant', null, 'source', 'debt', 'amount', trim_scale(v_paid)));
     p_wallet.debt := p_wallet.debt - v_paid;
+    v_allocations := jsonb_build_array(jsonb_build_object('grant', null, 'source', 'debt', 'amount', trim_scale(v_paid)));
   end if;
   if v_paid < p_amount then
     v_allocations := jsonb_build_array(
       jsonb_build_object('grant', p_wallet.entry_no + 1, 'source', p_source, 'amount', trim_scale(p_amount - v_paid))) || v_allocations;
   end if;
-  p_wallet := credits.add_entry(p_wallet, p_at, 'grant', p_amount, v_allocations, p_reference, p_metadata);
+  v_entry.reference := p_reference;
+  v_entry.metadata := p_metadata;
+  p_wallet := credits.add_entry(p_wallet, p_at, 'grant', p_amount, null, v_allocations, v_entry);
 
   insert into credits.stored_grants
     (user_id, credit_type, grant_no, source, amount, remaining, priority, expires_at, period_no, created_at)

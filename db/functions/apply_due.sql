@@ -5,7 +5,6 @@ create or replace function credits.apply_due(
 returns credits.wallets
 language plpgsql
 volatile
-set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_step record;
@@ -19,8 +18,7 @@ begin
 
   for v_step in select s.* from credits.due_steps(p_wallet.user_id, p_wallet.credit_type, p_now) s loop
     if v_step.kind = 'expiry' then
-      p_wallet := credits.add_entry(p_wallet, v_step.due_at, 'expiry', v_step.amount,
-        jsonb_build_array(jsonb_build_object('grant', v_step.grant_no, 'source', v_step.source, 'amount', trim_scale(-v_step.amount))));
+      p_wallet := credits.add_entry(p_wallet, v_step.due_at, 'expiry', v_step.amount, v_step.grant_no);
       update credits.stored_grants g
       set remaining = 0
       where g.user_id = p_wallet.user_id and g.credit_type = p_wallet.credit_type and g.grant_no = v_step.grant_no;

@@ -6,7 +6,6 @@ create or replace function credits.attachment_of(
 returns credits.charge_attachments
 language plpgsql
 stable
-set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_attachment credits.charge_attachments;

@@ -5,7 +5,6 @@ create or replace function credits.book_minutes(
 returns void
 language plpgsql
 volatile
-set search_path = pg_catalog, pg_temp
 as $$
 begin
   update credits.accounts a

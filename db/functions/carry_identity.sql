@@ -9,7 +9,6 @@ create or replace function credits.carry_identity(
 returns void
 language plpgsql
 volatile
-set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_credit_type text := (credits.cost_of(p_action_type)).credit_type;

@@ -9,7 +9,6 @@ create or replace function credits.charge_row_set(
 returns void
 language plpgsql
 volatile
-set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_cost credits.credit_costs := credits.cost_of(p_action_type);

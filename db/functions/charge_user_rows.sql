@@ -10,7 +10,6 @@ create or replace function credits.charge_user_rows(
 returns numeric
 language plpgsql
 volatile
-set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_wallet credits.wallets;
@@ -23,6 +22,7 @@ declare
   v_amount numeric;
   v_available numeric;
   v_drawn record;
+  v_grant_no bigint;
   v_allocation jsonb;
   v_code text;
   v_minutes bigint := 0;
@@ -32,6 +32,7 @@ declare
   v_charged_quantities numeric[] := '{}';
   v_charged_seconds integer[] := '{}';
   v_balances numeric[] := '{}';
+  v_grant_nos bigint[] := '{}';
   v_allocations jsonb[] := '{}';
   v_declined credits.uncharged_rows[] := '{}';
 begin
@@ -90,16 +91,15 @@ begin
     end if;
 
     if v_code is null then
-      if v_wallet.open_remaining >= v_amount then
+      if v_wallet.open_remaining >= v_amount and v_amount > 0 then
         v_wallet.open_remaining := v_wallet.open_remaining - v_amount;
-        v_allocation := jsonb_build_array(
-          jsonb_build_object('grant', v_wallet.open_grant_no, 'source', v_wallet.open_grant_source, 'amount', trim_scale(v_amount)));
-      elsif v_amount > 0 then
+        v_grant_no := v_wallet.open_grant_no;
+        v_allocation := null;
+      else
         v_drawn := credits.draw_grants(v_wallet, v_amount);
         v_wallet := v_drawn.p_wallet;
+        v_grant_no := v_drawn.grant_no;
         v_allocation := v_drawn.allocations;
-      else
-        v_allocation := '[]';
       end if;
       v_wallet.balance := v_wallet.balance - v_amount;
       v_wallet.entry_no := v_wallet.entry_no + 1;
@@ -111,7 +111,8 @@ begin
       v_charged_quantities := v_charged_quantities || p_quantities[i];
       v_charged_seconds := v_charged_seconds || p_seconds[i];
       v_balances := v_balances || v_wallet.balance;
-      v_allocations := v_allocations || v_allocation;
+      v_grant_nos := v_grant_nos || v_grant_no;
+      v_allocations := array_append(v_allocations, v_allocation);
     elsif p_cost.on_insufficient = 'reject' and not p_is_settlement then
       perform credits.fail(
         case v_code
@@ -132,12 +133,12 @@ begin
 
   if cardinality(v_ids) > 0 then
     insert into credits.credit_ledger
-      (user_id, credit_type, entry_no, created_at, kind, amount, balance_after, action_type, unit_price, quantity, allocations,
+      (user_id, credit_type, entry_no, created_at, kind, amount, balance_after, action_type, unit_price, quantity, grant_no, allocations,
         row_source, row_id, duration_seconds, actor, session_role, metadata)
     select p_user_id, p_cost.credit_type, v_first_entry_no + r.n - 1, v_now, 'usage', -r.amount, r.balance, p_cost.action_type,
-      p_cost.cost_per_unit, r.quantity, r.allocation, p_source, r.id, r.seconds, credits.actor(), session_user, '{}'
-    from unnest(v_ids, v_amounts, v_charged_quantities, v_charged_seconds, v_balances, v_allocations)
-      with ordinality as r (id, amount, quantity, seconds, balance, allocation, n);
+      p_cost.cost_per_unit, r.quantity, r.grant_no, r.allocation, p_source, r.id, r.seconds, credits.actor(), session_user, '{}'
+    from unnest(v_ids, v_amounts, v_charged_quantities, v_charged_seconds, v_balances, v_grant_nos, v_allocations)
+      with ordinality as r (id, amount, quantity, seconds, balance, grant_no, allocation, n);
 
     insert into credits.charge_keys (user_id, credit_type, source, key, function_name, entry_no, created_at, expires_at)
     select p_user_id, p_cost.credit_type, p_source, r.id, 'charge_rows', v_first_entry_no + r.n - 1, v_now, 'infinity'

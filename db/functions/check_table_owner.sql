@@ -2,7 +2,6 @@ create or replace function credits.check_table_owner(p_relation regclass)
 returns void
 language plpgsql
 volatile
-set search_path = pg_catalog, pg_temp
 as $$
 begin
   -- The session's user, as the callers run with the engine's rights. A table that is gone has no owner to ask.

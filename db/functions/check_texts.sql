@@ -6,7 +6,6 @@ create or replace function credits.check_texts(
 returns void
 language plpgsql
 volatile
-set search_path = pg_catalog, pg_temp
 as $$
 begin
   if p_metadata is distinct from '{}' then

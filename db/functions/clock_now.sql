@@ -1,12 +1,9 @@
 create or replace function credits.clock_now()
 returns timestamptz
-language plpgsql
+language sql
 volatile
-set search_path = pg_catalog, pg_temp
 as $$
-begin
-  return clock_timestamp();
-end
+  select pg_catalog.clock_timestamp()
 $$;
 
 comment on function credits.clock_now() is

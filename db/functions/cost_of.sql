@@ -2,7 +2,6 @@ create or replace function credits.cost_of(p_action_type text)
 returns credits.credit_costs
 language plpgsql
 stable
-set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_cost credits.credit_costs;

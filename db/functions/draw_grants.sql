@@ -1,18 +1,27 @@
 create or replace function credits.draw_grants(
   inout p_wallet credits.wallets,
   p_amount numeric,
+  out grant_no bigint,
   out allocations jsonb
 )
 returns record
 language plpgsql
 volatile
-set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_grant record;
   v_rest numeric := p_amount;
   v_taken numeric;
 begin
+  if p_amount = 0 then
+    return;
+  end if;
+  if p_wallet.open_remaining >= p_amount then
+    p_wallet.open_remaining := p_wallet.open_remaining - p_amount;
+    grant_no := p_wallet.open_grant_no;
+    return;
+  end if;
+
   allocations := '[]';
   p_wallet := credits.flush_open_grant(p_wallet);
   for v_grant in
@@ -24,10 +33,10 @@ begin
     exit when v_rest = 0;
     v_taken := least(v_rest, v_grant.remaining);
     v_rest := v_rest - v_taken;
+    grant_no := v_grant.grant_no;
     allocations := allocations || jsonb_build_object('grant', v_grant.grant_no, 'source', v_grant.source, 'amount', trim_scale(v_taken));
     if v_taken < v_grant.remaining then
       p_wallet.open_grant_no := v_grant.grant_no;
-      p_wallet.open_grant_source := v_grant.source;
       p_wallet.open_remaining := v_grant.remaining - v_taken;
     else
       update credits.stored_grants g
@@ -39,9 +48,15 @@ begin
     allocations := allocations || jsonb_build_object('grant', null, 'source', 'debt', 'amount', trim_scale(v_rest));
     p_wallet.debt := p_wallet.debt + v_rest;
   end if;
+  if jsonb_array_length(allocations) = 1 and v_rest = 0 then
+    allocations := null;
+  else
+    grant_no := null;
+  end if;
 end
 $$;
 
 comment on function credits.draw_grants(credits.wallets, numeric) is
   'Internal. Takes an amount from the wallet''s grants in spending order and leaves the last one touched open; what the grants do not cover '
-  'becomes debt, so the caller decides first whether that is allowed. The caller holds the lock, and books the entry and saves the wallet.';
+  'becomes debt, so the caller decides first whether that is allowed. Returns the grant, or the allocations where it took more than one. '
+  'The caller holds the lock, and books the entry and saves the wallet.';

@@ -2,7 +2,6 @@ create or replace function credits.flush_open_grant(p_wallet credits.wallets)
 returns credits.wallets
 language plpgsql
 volatile
-set search_path = pg_catalog, pg_temp
 as $$
 begin
   if p_wallet.open_grant_no is not null then
@@ -10,7 +9,6 @@ begin
     set remaining = p_wallet.open_remaining
     where g.user_id = p_wallet.user_id and g.credit_type = p_wallet.credit_type and g.grant_no = p_wallet.open_grant_no;
     p_wallet.open_grant_no := null;
-    p_wallet.open_grant_source := null;
     p_wallet.open_remaining := null;
   end if;
   return p_wallet;

@@ -2,7 +2,6 @@ create or replace function credits.is_time_zone(p_time_zone text)
 returns boolean
 language plpgsql
 stable
-set search_path = pg_catalog, pg_temp
 as $$
 begin
   -- PostgreSQL also takes abbreviations and POSIX rules, which know no daylight saving of a place. A POSIX rule has a digit.

@@ -2,7 +2,6 @@ create or replace function credits.next_due_at(p_wallet credits.wallets)
 returns timestamptz
 language plpgsql
 stable
-set search_path = pg_catalog, pg_temp
 as $$
 begin
   return least(p_wallet.next_reset_at, (

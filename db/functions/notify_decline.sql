@@ -11,7 +11,6 @@ create or replace function credits.notify_decline(
 returns void
 language plpgsql
 volatile
-set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_action_name text := coalesce(

@@ -5,7 +5,6 @@ create or replace function credits.open_wallet(
 returns credits.wallets
 language plpgsql
 volatile
-set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_wallet credits.wallets;

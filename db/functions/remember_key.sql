@@ -12,7 +12,6 @@ create or replace function credits.remember_key(
 returns void
 language plpgsql
 volatile
-set search_path = pg_catalog, pg_temp
 as $$
 begin
   if p_source <> 'caller' then

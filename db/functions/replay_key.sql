@@ -5,7 +5,6 @@ create or replace function credits.replay_key(
 returns jsonb
 language plpgsql
 volatile
-set search_path = pg_catalog, pg_temp
 as $$
 begin
   if p_key.fingerprint <> p_fingerprint then

@@ -2,7 +2,6 @@ create or replace function credits.replay_row(p_key credits.charge_keys)
 returns jsonb
 language plpgsql
 stable
-set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_fields jsonb;

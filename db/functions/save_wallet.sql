@@ -2,7 +2,6 @@ create or replace function credits.save_wallet(p_wallet credits.wallets)
 returns void
 language plpgsql
 volatile
-set search_path = pg_catalog, pg_temp
 as $$
 begin
   update credits.wallets w
@@ -17,7 +16,6 @@ begin
     last_reset_at = p_wallet.last_reset_at,
     next_reset_at = p_wallet.next_reset_at,
     open_grant_no = p_wallet.open_grant_no,
-    open_grant_source = p_wallet.open_grant_source,
     open_remaining = p_wallet.open_remaining
   where w.user_id = p_wallet.user_id and w.credit_type = p_wallet.credit_type;
 end

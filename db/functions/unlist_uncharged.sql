@@ -6,7 +6,6 @@ create or replace function credits.unlist_uncharged(
 returns void
 language plpgsql
 volatile
-set search_path = pg_catalog, pg_temp
 as $$
 begin
   delete from credits.uncharged_rows u

@@ -30,20 +30,24 @@ begin
       select e.user_id, e.credit_type, max(e.entry_no) as entry_no, sum(e.amount) as amount
       from entries e
       group by e.user_id, e.credit_type
-    ), drawn as (
-      -- An entry's allocations go the way of its amount: out of the grants where it is negative.
-      select e.user_id, e.credit_type, (d.value ->> 'grant')::bigint as grant_no,
-        sum(case when e.amount < 0 then -1 else 1 end * (d.value ->> 'amount')::numeric) as amount
+    ), movements as (
+      -- What each entry took from a grant (below zero) or gave to it.
+      select e.user_id, e.credit_type, e.entry_no, e.grant_no, e.amount
+      from entries e
+      where e.grant_no is not null
+      union all
+      select e.user_id, e.credit_type, e.entry_no, (d.value ->> 'grant')::bigint, sign(e.amount) * (d.value ->> 'amount')::numeric
       from entries e
       cross join lateral jsonb_array_elements(case jsonb_typeof(e.allocations) when 'array' then e.allocations else '[]' end) d
-      group by e.user_id, e.credit_type, (d.value ->> 'grant')::bigint
+      where e.allocations is not null
+    ), drawn as (
+      select m.user_id, m.credit_type, m.grant_no, sum(m.amount) as amount
+      from movements m
+      group by m.user_id, m.credit_type, m.grant_no
     ), allocated as (
-      select e.user_id, e.credit_type, e.entry_no, e.amount,
-        coalesce((
-          select sum((d.value ->> 'amount')::numeric)
-          from jsonb_array_elements(case jsonb_typeof(e.allocations) when 'array' then e.allocations else '[]' end) d
-        ), 0) as allocated
-      from entries e
+      select m.user_id, m.credit_type, m.entry_no, sum(m.amount) as amount
+      from movements m
+      group by m.user_id, m.credit_type, m.entry_no
     ), grants as (
       select g.* from credits.credit_grants g where g.user_id between p_from and p_to
     ), remaining as (
@@ -104,13 +108,15 @@ begin
       format('held %s, debt %s, open %s of grant %s', w.held, w.debt, w.open_remaining, w.open_grant_no)
     from wallets w
     where w.held < 0 or w.debt < 0 or w.open_remaining < 0 or w.open_remaining > w.balance + w.debt
-      or num_nulls(w.open_grant_no, w.open_grant_source, w.open_remaining) not in (0, 3)
+      or num_nulls(w.open_grant_no, w.open_remaining) not in (0, 2)
     union all
     select e.user_id, e.credit_type, format('time of entry %s is before the one before it', e.entry_no), e.earlier_at::text, e.created_at::text
     from entries e where e.created_at < e.earlier_at
     union all
-    select a.user_id, a.credit_type, format('allocations of entry %s', a.entry_no), abs(a.amount)::text, a.allocated::text
-    from allocated a where a.allocated <> abs(a.amount)
+    select e.user_id, e.credit_type, format('allocations of entry %s', e.entry_no), e.amount::text, coalesce(a.amount, 0)::text
+    from entries e
+    left join allocated a on a.user_id = e.user_id and a.credit_type = e.credit_type and a.entry_no = e.entry_no
+    where coalesce(a.amount, 0) <> e.amount or (e.grant_no is not null and e.allocations is not null) or jsonb_typeof(e.allocations) <> 'array'
     union all
     select coalesce(w.user_id, b.user_id), coalesce(w.credit_type, b.credit_type), 'newest entry number of the wallet',
       coalesce(b.entry_no, 0)::text, w.entry_no::text

@@ -13,12 +13,10 @@ create table credits.wallets (
   last_reset_at timestamptz,
   next_reset_at timestamptz not null default 'infinity',
   open_grant_no bigint,
-  open_grant_source text,
   open_remaining numeric(20,6),
   constraint wallets_pkey primary key (user_id, credit_type),
-  constraint wallets_account_fkey foreign key (user_id) references credits.accounts (user_id),
-  -- The last net under every charge, and the only one: PostgreSQL prepares each check anew for every statement, at a twentieth of
-  -- a charge. The rest (debt, held, the open grant, the ledger's kinds) verify_ledger() proves.
+  -- The last net under every charge, and the only one: each check, and each foreign key from or to this table, would cost every charge
+  -- a few per cent. The rest (the account, debt, held, the open grant, the ledger's kinds) verify_ledger() proves.
   constraint wallets_balance_not_overdrawn check (balance + debt >= 0)
 ) with (fillfactor = 70);
 

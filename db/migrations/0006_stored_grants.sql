@@ -10,7 +10,7 @@ create table credits.stored_grants (
   period_no integer,
   created_at timestamptz not null,
   constraint stored_grants_pkey primary key (user_id, credit_type, grant_no),
-  constraint stored_grants_wallet_fkey foreign key (user_id, credit_type) references credits.wallets (user_id, credit_type),
+  constraint stored_grants_account_fkey foreign key (user_id) references credits.accounts (user_id),
   constraint stored_grants_source_known check (source in ('monthly', 'purchased', 'trial', 'promotional', 'refund', 'adjustment')),
   constraint stored_grants_amount_positive check (amount > 0),
   constraint stored_grants_remaining_in_range check (remaining >= 0 and remaining <= amount),

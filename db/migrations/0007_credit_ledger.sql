@@ -10,7 +10,8 @@ create table credits.credit_ledger (
   action_type text,
   unit_price numeric(20,6),
   quantity numeric(20,6),
-  allocations jsonb not null,
+  grant_no bigint,
+  allocations jsonb,
   row_source text,
   row_id text,
   reference_id uuid,
@@ -26,8 +27,10 @@ create table credits.credit_ledger (
 comment on table credits.credit_ledger is
   'The journal: every movement of every wallet, numbered without gaps, never changed. Sum of amount = balance of the wallet.';
 comment on column credits.credit_ledger.kind is 'grant, usage, hold, release, refund, expiry, revocation, adjustment or debt.';
+comment on column credits.credit_ledger.grant_no is
+  'The grant that the whole amount came from or went to; null where allocations says it, or where there was none.';
 comment on column credits.credit_ledger.allocations is
-  'The grants that the amount came from or went to: [{"grant": entry number, "source": …, "amount": …}]; source debt (grant null) for what was overdrawn or paid off.';
+  'Of a grant, and where one grant did not do: what came from or went to each, [{"grant": entry number, "source": …, "amount": …}]; source debt (grant null) for what was overdrawn or paid off.';
 comment on column credits.credit_ledger.row_source is 'For a charge made for an application''s row: the source that its table was attached as; row_id is the row''s id as text.';
 comment on column credits.credit_ledger.reference_id is 'What a direct caller said the charge was for. It deduplicates nothing; an idempotency key does.';
 comment on column credits.credit_ledger.actor is 'The transaction setting credits.actor: on whose behalf the session role acted.';

@@ -7,9 +7,17 @@ public sealed partial class CatalogTests(TestDatabase db) : IClassFixture<TestDa
 {
     private static readonly string Db = Path.Combine(AppContext.BaseDirectory, "../../../../../db");
 
+    // What only the engine's own functions can call runs under the path that they pinned: pinning it again costs every call some microseconds.
     [Fact]
-    public async Task Every_function_pins_its_search_path() => await None(
-        "select oid::regprocedure::text from pg_proc where pronamespace = 'credits'::regnamespace and coalesce(array_to_string(proconfig, ','), '') <> 'search_path=pg_catalog, pg_temp'");
+    public async Task Every_function_that_anybody_can_call_pins_its_search_path() => await None(
+        """
+        select p.oid::regprocedure::text
+        from pg_proc p
+        where p.pronamespace = 'credits'::regnamespace
+          and (p.prosecdef or p.prorettype = 'trigger'::regtype or exists (select from aclexplode(p.proacl) x where x.grantee <> p.proowner))
+          and coalesce(array_to_string(p.proconfig, ','), '') <> 'search_path=pg_catalog, pg_temp'
+          and p.proname <> 'clock_now' -- in SQL, every name in it qualified, so that the planner can put it in place
+        """);
 
     [Fact]
     public async Task Every_object_belongs_to_the_owner_role_that_cannot_log_in() => await None(
@@ -111,6 +119,7 @@ public sealed partial class CatalogTests(TestDatabase db) : IClassFixture<TestDa
         """
         select p.oid::regprocedure::text from pg_proc p join pg_language l on l.oid = p.prolang
         where p.pronamespace = 'credits'::regnamespace and l.lanname <> 'plpgsql'
+          and p.prosrc !~* '^\s*select pg_catalog\.[^;]*$' -- one expression that the planner puts in place
         union all
         select oid::regprocedure::text from pg_proc
         where pronamespace = 'credits'::regnamespace and proname in ('get_credit_balance', 'can_perform_action', 'due_steps') and provolatile <> 's'
