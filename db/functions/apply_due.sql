@@ -17,20 +17,20 @@ begin
   perform credits.save_wallet(p_wallet);
 
   for v_step in select s.* from credits.due_steps(p_wallet.user_id, p_wallet.credit_type, p_now) s loop
-    if v_step.kind = 'expiry' then
-      p_wallet := credits.add_entry(p_wallet, v_step.due_at, 'expiry', v_step.amount, v_step.grant_no);
-      update credits.stored_grants g
-      set remaining = 0
-      where g.user_id = p_wallet.user_id and g.credit_type = p_wallet.credit_type and g.grant_no = v_step.grant_no;
-    else
-      if v_step.amount > 0 then
-        p_wallet.allowance_period := v_step.period_no;
-        p_wallet.last_reset_at := v_step.due_at;
-        p_wallet := credits.add_grant(p_wallet, v_step.due_at, v_step.amount, v_step.source,
-          p_expires_at => v_step.next_reset_at, p_period_no => v_step.period_no);
-      end if;
-      p_wallet.next_reset_at := v_step.next_reset_at;
-    end if;
+    case v_step.kind
+      when 'lapse' then
+        p_wallet := credits.release_hold(p_wallet, v_step.reservation_id, v_step.due_at, 'lapsed');
+      when 'expiry' then
+        p_wallet := credits.expire_grant(p_wallet, v_step.due_at, v_step.grant_no);
+      when 'reset' then
+        if v_step.amount > 0 then
+          p_wallet.allowance_period := v_step.period_no;
+          p_wallet.last_reset_at := v_step.due_at;
+          p_wallet := credits.add_grant(p_wallet, v_step.due_at, v_step.amount, v_step.source,
+            p_expires_at => v_step.next_reset_at, p_period_no => v_step.period_no);
+        end if;
+        p_wallet.next_reset_at := v_step.next_reset_at;
+    end case;
   end loop;
 
   p_wallet.next_due_at := credits.next_due_at(p_wallet);

@@ -15,7 +15,8 @@ volatile
 as $$
 declare
   v_cost credits.credit_costs := credits.cost_of(p_action_type);
-  v_amount numeric := credits.price_of(v_cost.cost_per_unit, p_quantity);
+  v_terms record;
+  v_amount numeric;
   v_wallet credits.wallets;
   v_now timestamptz;
   v_key credits.charge_keys;
@@ -44,11 +45,15 @@ begin
   if v_wallet.next_due_at <= v_now then
     v_wallet := credits.apply_due(v_wallet, v_now);
   end if;
+  v_terms := credits.plan_terms(p_user_id, v_cost, v_now);
+  v_cost := v_terms.p_cost;
+  v_amount := credits.price_of(v_cost.cost_per_unit, p_quantity);
   v_code := case
     when v_cost.cost_per_unit is null then 'unknown_action'
     when v_wallet.user_id is null then 'unknown_account'
     when not v_wallet.is_active then 'account_suspended'
     when not v_cost.is_active then 'inactive_action'
+    when v_terms.used + p_quantity > v_terms.limit_quantity then 'limit_reached'
     when v_wallet.balance + v_wallet.debt < v_amount then 'insufficient_credits'
   end;
   if v_code is not null then
@@ -56,10 +61,12 @@ begin
       perform credits.notify_decline(
         p_user_id, v_cost.credit_type, p_action_type, v_code, v_amount, v_wallet.balance + v_wallet.debt, 1, v_now);
       v_wallet.change_no := v_wallet.change_no + 1;
-      perform credits.save_wallet(v_wallet);
+      perform credits.finish_operation(v_wallet, v_now, true);
     end if;
     return credits.outcome(v_code, jsonb_build_object('action_type', p_action_type, 'action_name', v_cost.action_name,
-      'required', trim_scale(v_amount), 'available', trim_scale(v_wallet.balance + v_wallet.debt)));
+        'required', trim_scale(v_amount), 'available', trim_scale(v_wallet.balance + v_wallet.debt))
+      || case when v_code = 'limit_reached' then jsonb_build_object('limit', trim_scale(v_terms.limit_quantity), 'used', trim_scale(v_terms.used),
+        'limit_period', v_terms.limit_period) else '{}' end);
   end if;
 
   v_drawn := credits.draw_grants(v_wallet, v_amount);
@@ -73,8 +80,10 @@ begin
   v_entry.cost_breakdown := p_cost_breakdown;
   v_entry.metadata := p_metadata;
   v_wallet := credits.add_entry(v_drawn.p_wallet, v_now, 'usage', -v_amount, v_drawn.grant_no, v_drawn.allocations, v_entry);
-  perform credits.save_wallet(v_wallet);
-  v_result := credits.charged(p_action_type, v_cost.action_name, v_amount, v_wallet.balance, v_wallet.debt, v_wallet.entry_no);
+  perform credits.count_use(p_user_id, p_action_type, v_terms.limit_period, v_terms.limit_period_no, p_quantity);
+  perform credits.finish_operation(v_wallet, v_now);
+  v_result := credits.charged(p_action_type, v_cost.action_name, trim_scale(v_amount), v_wallet.balance, v_wallet.debt,
+    v_wallet.entry_no);
   if p_key is not null then
     perform credits.remember_key(p_user_id, v_cost.credit_type, p_key_source, p_key,
       case p_key_source when 'caller' then 'deduct_credits_for_action' else 'deduct_call_credits' end, v_fingerprint, v_wallet.entry_no,

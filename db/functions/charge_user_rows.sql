@@ -13,6 +13,8 @@ volatile
 as $$
 declare
   v_wallet credits.wallets;
+  v_terms record;
+  v_unit_price numeric;
   v_debt_limit numeric := 0;
   v_now timestamptz;
   v_known jsonb;
@@ -25,6 +27,7 @@ declare
   v_grant_no bigint;
   v_allocation jsonb;
   v_code text;
+  v_quantity numeric := 0;
   v_minutes bigint := 0;
   v_charged numeric := 0;
   v_ids text[] := '{}';
@@ -47,6 +50,13 @@ begin
       where a.user_id = p_user_id;
     end if;
   end if;
+  v_unit_price := p_cost.cost_per_unit;
+  v_terms := credits.plan_terms(p_user_id, p_cost, v_now);
+  -- A settlement brings the price of the day the row was written.
+  if p_is_settlement then
+    v_terms.p_cost.cost_per_unit := v_unit_price;
+  end if;
+  p_cost := v_terms.p_cost;
   v_first_entry_no := v_wallet.entry_no + 1;
   v_change_no := v_wallet.change_no;
   v_available := coalesce(v_wallet.balance + v_wallet.debt, 0);
@@ -84,6 +94,9 @@ begin
       when not p_cost.is_active then 'inactive_action'
     end;
     v_amount := credits.price_of(p_cost.cost_per_unit, p_quantities[i]);
+    if v_code is null and v_terms.used + p_quantities[i] > v_terms.limit_quantity then
+      v_code := 'limit_reached';
+    end if;
     if v_code is null and v_available < v_amount
       and not (p_cost.on_insufficient = 'debt' and v_wallet.debt + v_amount - v_available <= v_debt_limit)
     then
@@ -105,6 +118,8 @@ begin
       v_wallet.entry_no := v_wallet.entry_no + 1;
       v_available := v_wallet.balance + v_wallet.debt;
       v_charged := v_charged + v_amount;
+      v_terms.used := v_terms.used + p_quantities[i];
+      v_quantity := v_quantity + p_quantities[i];
       v_minutes := v_minutes + case when p_seconds is null then 0 else p_quantities[i] end;
       v_ids := v_ids || p_row_ids[i];
       v_amounts := v_amounts || v_amount;
@@ -117,6 +132,7 @@ begin
       perform credits.fail(
         case v_code
           when 'insufficient_credits' then 'UC101'
+          when 'limit_reached' then 'UC102'
           when 'unknown_account' then 'UC103'
           when 'account_suspended' then 'UC104'
           when 'unknown_action' then 'UC105'
@@ -146,6 +162,7 @@ begin
 
     v_wallet.change_no := v_wallet.change_no + cardinality(v_ids);
     v_wallet.last_entry_at := v_now;
+    perform credits.count_use(p_user_id, p_cost.action_type, v_terms.limit_period, v_terms.limit_period_no, v_quantity);
   end if;
 
   if p_is_settlement then
@@ -160,7 +177,7 @@ begin
   end if;
 
   if v_wallet.change_no > v_change_no then
-    perform credits.save_wallet(v_wallet);
+    perform credits.finish_operation(v_wallet, v_now, cardinality(v_declined) > 0);
   end if;
   if v_minutes > 0 then
     perform credits.book_minutes(p_user_id, v_minutes);

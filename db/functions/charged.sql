@@ -16,9 +16,9 @@ as $$
     'error', null,
     'action_type', p_action_type,
     'action_name', p_action_name,
-    'required', pg_catalog.trim_scale(p_amount),
+    'required', p_amount,
     'available', pg_catalog.trim_scale(p_balance + p_debt + p_amount),
-    'credits_deducted', pg_catalog.trim_scale(p_amount),
+    'credits_deducted', p_amount,
     'balance_before', pg_catalog.trim_scale(p_balance + p_amount),
     'balance_after', pg_catalog.trim_scale(p_balance),
     'log_id', p_entry_no,
@@ -26,4 +26,4 @@ as $$
 $$;
 
 comment on function credits.charged(text, text, numeric, numeric, numeric, bigint) is
-  'Internal. The outcome of a charge that went through. In SQL, so that the planner puts it into the statement that charges.';
+  'Internal. The outcome of a charge that went through; p_amount without trailing zeros. In SQL, so that the planner puts it into the statement that charges.';

@@ -18,6 +18,7 @@ begin
   order by h.change_no desc
   limit 1;
   v_cost.action_type := p_action_type;
+  v_cost.has_plan_terms := false;
   v_cost.action_name := coalesce(v_cost.action_name, p_action_type);
   v_cost.credit_type := coalesce(v_cost.credit_type, 'credits');
   v_cost.on_insufficient := coalesce(v_cost.on_insufficient, 'notify');

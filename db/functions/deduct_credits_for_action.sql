@@ -17,8 +17,8 @@ declare
   v_result jsonb;
 begin
   -- The usual charge is this one statement, which locks the wallet by updating it and looks at that row and the price alone. Whatever is not
-  -- so simple finds no row: something is due soon (the time was read before this may have waited for the lock), the open grant does not cover
-  -- the price, or the arguments are wrong. Kept bare: each expression in it costs every charge.
+  -- so simple finds no row: something is due soon (the time was read before this may have waited for the lock), the open slice of a grant does not
+  -- cover the price, the plan has terms of its own, or the arguments are wrong. Kept bare: each expression in it costs every charge.
   if p_quantity = 1 and p_idempotency_key is null and p_metadata = '{}' then
     v_now := credits.clock_now();
     with w as (
@@ -29,19 +29,20 @@ begin
         last_entry_at = greatest(v_now, w.last_entry_at),
         open_remaining = w.open_remaining - c.cost_per_unit
       from credits.credit_costs c
-      where c.action_type = p_action_type and c.is_active
+      where c.action_type = p_action_type and c.is_active and not c.has_plan_terms
         and w.user_id = p_user_id and w.credit_type = c.credit_type and w.is_active
-        and w.open_remaining >= c.cost_per_unit and w.next_due_at > greatest(v_now, w.last_entry_at) + interval '1 hour'
-      returning w.credit_type, w.entry_no, w.balance, w.debt, w.last_entry_at, w.open_grant_no, c.action_name, c.cost_per_unit
+        and w.open_remaining > c.cost_per_unit and w.next_due_at > v_now + interval '1 hour'
+      returning w.credit_type, w.entry_no, w.balance, w.debt, w.last_entry_at, w.open_grant_no, c.action_name,
+        trim_scale(c.cost_per_unit) as price
     ), l as (
       insert into credits.credit_ledger
         (user_id, credit_type, entry_no, created_at, kind, amount, balance_after, action_type, unit_price, quantity, grant_no, reference_id,
           actor, session_role, metadata)
-      select p_user_id, w.credit_type, w.entry_no, w.last_entry_at, 'usage', -w.cost_per_unit, w.balance, p_action_type, w.cost_per_unit, 1,
-        w.open_grant_no, p_reference_id, left(nullif(current_setting('credits.actor', true), ''), 255), session_user, '{}'
+      select p_user_id, w.credit_type, w.entry_no, w.last_entry_at, 'usage', -w.price, w.balance, p_action_type, w.price, 1,
+        w.open_grant_no, p_reference_id, left(current_setting('credits.actor', true), 255), session_user, '{}'
       from w
     )
-    select credits.charged(p_action_type, w.action_name, w.cost_per_unit, w.balance, w.debt, w.entry_no)
+    select credits.charged(p_action_type, w.action_name, w.price, w.balance, w.debt, w.entry_no)
     into v_result
     from w;
     if found then
@@ -60,7 +61,7 @@ $$;
 
 comment on function credits.deduct_credits_for_action(uuid, text, numeric, uuid, jsonb, text) is
   'Charges an action: the price in credit_costs times the quantity of priced units. Returns success, code (ok, insufficient_credits, '
-  'unknown_account, account_suspended, unknown_action, inactive_action), error, action_type, action_name, required, available, and on success '
+  'limit_reached, unknown_account, account_suspended, unknown_action, inactive_action), error, action_type, action_name, required, available, and on success '
   'credits_deducted, balance_before, balance_after, log_id (the entry number) and replayed. A decline of an account leaves a notification. '
   'With an idempotency key the same request (action, quantity, reference) charges once in 30 days and then returns the stored result. '
   'Locks the wallet row first, by the update that takes the amount or FOR NO KEY UPDATE, and reads grants and keys after that: so of two callers '

@@ -38,11 +38,10 @@ begin
     if v_taken < v_grant.remaining then
       p_wallet.open_grant_no := v_grant.grant_no;
       p_wallet.open_remaining := v_grant.remaining - v_taken;
-    else
-      update credits.stored_grants g
-      set remaining = 0
-      where g.user_id = p_wallet.user_id and g.credit_type = p_wallet.credit_type and g.grant_no = v_grant.grant_no;
     end if;
+    update credits.stored_grants g
+    set remaining = 0
+    where g.user_id = p_wallet.user_id and g.credit_type = p_wallet.credit_type and g.grant_no = v_grant.grant_no;
   end loop;
   if v_rest > 0 then
     allocations := allocations || jsonb_build_object('grant', null, 'source', 'debt', 'amount', trim_scale(v_rest));
@@ -57,6 +56,6 @@ end
 $$;
 
 comment on function credits.draw_grants(credits.wallets, numeric) is
-  'Internal. Takes an amount from the wallet''s grants in spending order and leaves the last one touched open; what the grants do not cover '
+  'Internal. Takes an amount from the wallet''s grants in spending order and leaves the last one touched open on the wallet; what the grants do not cover '
   'becomes debt, so the caller decides first whether that is allowed. Returns the grant, or the allocations where it took more than one. '
   'The caller holds the lock, and books the entry and saves the wallet.';

@@ -6,7 +6,7 @@ as $$
 begin
   if p_wallet.open_grant_no is not null then
     update credits.stored_grants g
-    set remaining = p_wallet.open_remaining
+    set remaining = g.remaining + p_wallet.open_remaining
     where g.user_id = p_wallet.user_id and g.credit_type = p_wallet.credit_type and g.grant_no = p_wallet.open_grant_no;
     p_wallet.open_grant_no := null;
     p_wallet.open_remaining := null;
@@ -16,5 +16,5 @@ end
 $$;
 
 comment on function credits.flush_open_grant(credits.wallets) is
-  'Internal. Writes what is left of the open grant back to stored_grants and closes it. The caller holds the wallet''s lock and saves the '
-  'returned wallet in the same transaction.';
+  'Internal. Writes the open slice back to its grant in stored_grants. The caller holds the wallet''s lock and saves the returned wallet in the '
+  'same transaction.';

@@ -14,6 +14,7 @@ declare
   v_other numeric := 0;
   v_paid numeric;
   v_step record;
+  v_part record;
 begin
   perform credits.check_argument(p_user_id is not null, 'p_user_id', 'must not be null');
   perform credits.check_argument(p_credit_type is not null, 'p_credit_type', 'must not be null');
@@ -32,23 +33,39 @@ begin
   for v_step in
     select s.* from credits.due_steps(p_user_id, p_credit_type, greatest(credits.clock_now(), v_wallet.last_entry_at)) s
   loop
-    if v_step.kind = 'expiry' then
-      if v_step.source = 'monthly' then
-        v_monthly := v_monthly + v_step.amount;
-      else
-        v_other := v_other + v_step.amount;
-      end if;
-      v_wallet.entry_no := v_wallet.entry_no + 1;
-    else
-      if v_step.amount > 0 then
-        v_paid := least(v_wallet.debt, v_step.amount);
-        v_wallet.debt := v_wallet.debt - v_paid;
-        v_monthly := v_monthly + v_step.amount - v_paid;
-        v_wallet.last_reset_at := v_step.due_at;
+    case v_step.kind
+      when 'lapse' then
         v_wallet.entry_no := v_wallet.entry_no + 1;
-      end if;
-      v_wallet.next_reset_at := v_step.next_reset_at;
-    end if;
+        v_wallet.held := v_wallet.held - v_step.amount;
+        for v_part in
+          select d.value ->> 'source' as source, (d.value ->> 'amount')::numeric as amount from jsonb_array_elements(v_step.allocations) d
+        loop
+          v_paid := case v_part.source when 'purchased' then least(v_part.amount, v_wallet.purchase_debt) else 0 end;
+          v_wallet.purchase_debt := v_wallet.purchase_debt - v_paid;
+          v_wallet.debt := v_wallet.debt - v_paid;
+          case v_part.source
+            when 'monthly' then v_monthly := v_monthly + v_part.amount;
+            when 'purchased' then v_purchased := v_purchased + v_part.amount - v_paid;
+            else v_other := v_other + v_part.amount;
+          end case;
+        end loop;
+      when 'expiry' then
+        v_wallet.entry_no := v_wallet.entry_no + 1;
+        if v_step.source = 'monthly' then
+          v_monthly := v_monthly + v_step.amount;
+        else
+          v_other := v_other + v_step.amount;
+        end if;
+      when 'reset' then
+        if v_step.amount > 0 then
+          v_paid := least(v_wallet.debt - v_wallet.purchase_debt, v_step.amount);
+          v_wallet.debt := v_wallet.debt - v_paid;
+          v_monthly := v_monthly + v_step.amount - v_paid;
+          v_wallet.last_reset_at := v_step.due_at;
+          v_wallet.entry_no := v_wallet.entry_no + 1;
+        end if;
+        v_wallet.next_reset_at := v_step.next_reset_at;
+    end case;
   end loop;
 
   return credits.outcome('ok', jsonb_build_object(

@@ -59,7 +59,7 @@ begin
   v_wallet := credits.add_grant(v_wallet, v_now, p_amount, p_source, p_priority,
     case when p_source = 'monthly' then coalesce(p_expires_at, v_wallet.next_reset_at) else p_expires_at end,
     p_reference => p_reference, p_metadata => p_metadata);
-  perform credits.save_wallet(v_wallet);
+  perform credits.finish_operation(v_wallet, v_now);
 
   v_result := credits.outcome('ok', jsonb_build_object(
     'credit_type', p_credit_type,

@@ -24,22 +24,10 @@ declare
   v_details jsonb := jsonb_build_object(
     'code', p_code, 'action_type', p_action_type, 'required', trim_scale(p_required), 'available', trim_scale(p_available), 'rows', p_rows);
 begin
-  insert into credits.notifications
-    (user_id, type, severity, credit_type, action_type, title, message, details, created_at, updated_at)
-  values
-    (p_user_id, 'deduction_failed', 'warning', p_credit_type, p_action_type,
-      case p_code when 'insufficient_credits' then format('Not enough %s', v_credits) else 'Charge failed' end,
-      v_message, v_details, p_now, p_now)
-  on conflict (user_id, type, credit_type, action_type) where read_at is null
-  do update set
-    message = excluded.message,
-    title = excluded.title,
-    details = excluded.details,
-    repeats = notifications.repeats + 1,
-    updated_at = excluded.updated_at;
+  perform credits.notify(p_user_id, 'deduction_failed', 'warning', p_credit_type, p_action_type,
+    case p_code when 'insufficient_credits' then format('Not enough %s', v_credits) else 'Charge failed' end, v_message, v_details, p_now);
 end
 $$;
 
 comment on function credits.notify_decline(uuid, text, text, text, numeric, numeric, integer, timestamptz) is
-  'Internal. Tells the user of a charge that failed: a new notification, or one more repeat of the unread one for the same action. '
-  'Called under the wallet''s lock where there is a wallet, which serialises the writers of one user.';
+  'Internal. Tells the user of a charge that failed.';

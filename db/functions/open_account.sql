@@ -41,15 +41,16 @@ begin
       v_wallet := credits.open_wallet(p_user_id, v_allowance.credit_type);
       continue when v_allowance.period is null;
       if v_allowance.period = 'once' then
-        v_wallet := credits.add_grant(v_wallet, v_now, v_allowance.amount, 'trial');
+        v_wallet := credits.add_grant(v_wallet, v_now, v_allowance.amount, 'trial', p_period_no => -1);
       else
         v_wallet.allowance_period := 0;
         v_wallet.last_reset_at := v_now;
+        v_wallet.told_reset_at := v_now;
         v_wallet.next_reset_at := credits.period_start(v_now, p_time_zone, v_allowance.period, 1);
         v_wallet := credits.add_grant(v_wallet, v_now, v_allowance.amount, 'monthly',
           p_expires_at => v_wallet.next_reset_at, p_period_no => 0);
       end if;
-      perform credits.save_wallet(v_wallet);
+      perform credits.finish_operation(v_wallet, v_now);
     end loop;
   end if;
 

@@ -8,15 +8,21 @@ begin
   set balance = p_wallet.balance,
     held = p_wallet.held,
     debt = p_wallet.debt,
+    purchase_debt = p_wallet.purchase_debt,
+    owed = p_wallet.owed,
     entry_no = p_wallet.entry_no,
     change_no = p_wallet.change_no,
     last_entry_at = p_wallet.last_entry_at,
     next_due_at = p_wallet.next_due_at,
     allowance_period = p_wallet.allowance_period,
+    rolled_back_period = p_wallet.rolled_back_period,
     last_reset_at = p_wallet.last_reset_at,
     next_reset_at = p_wallet.next_reset_at,
     open_grant_no = p_wallet.open_grant_no,
-    open_remaining = p_wallet.open_remaining
+    open_remaining = p_wallet.open_remaining,
+    low_threshold = p_wallet.low_threshold,
+    alert_at = p_wallet.alert_at,
+    told_reset_at = p_wallet.told_reset_at
   where w.user_id = p_wallet.user_id and w.credit_type = p_wallet.credit_type;
 end
 $$;

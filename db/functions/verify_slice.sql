@@ -85,6 +85,58 @@ begin
     ) h on h.user_id = w.user_id and h.credit_type = w.credit_type
     where coalesce(-h.amount, 0) <> w.held
     union all
+    select w.user_id, w.credit_type, 'held by the wallet against its reservations', coalesce(r.amount, 0)::text, w.held::text
+    from wallets w
+    left join (
+      select r.user_id, r.credit_type, sum(r.amount) as amount
+      from credits.credit_reservations r
+      where r.user_id between p_from and p_to and r.status = 'held'
+      group by r.user_id, r.credit_type
+    ) r on r.user_id = w.user_id and r.credit_type = w.credit_type
+    where coalesce(r.amount, 0) <> w.held
+    union all
+    select r.user_id, r.credit_type, format('settlement of reservation %s', r.reservation_id),
+      case r.status when 'committed' then 'usage' else 'release' end, coalesce(e.kind, 'none')
+    from credits.credit_reservations r
+    left join entries e on e.user_id = r.user_id and e.credit_type = r.credit_type and e.entry_no = r.settled_entry_no
+      and e.reference_id = r.reservation_id
+    where r.user_id between p_from and p_to and r.status <> 'held'
+      and e.kind is distinct from case r.status when 'committed' then 'usage' else 'release' end
+    union all
+    select f.user_id, f.credit_type, format('refunds of entry %s', f.log_id), 'at most ' || coalesce(-e.amount, 0), f.amount::text
+    from (
+      select r.user_id, r.credit_type, r.log_id, sum(r.amount) as amount
+      from credits.credit_refunds r
+      where r.user_id between p_from and p_to
+      group by r.user_id, r.credit_type, r.log_id
+    ) f
+    left join entries e on e.user_id = f.user_id and e.credit_type = f.credit_type and e.entry_no = f.log_id and e.kind = 'usage'
+    where f.amount > coalesce(-e.amount, 0)
+    union all
+    select e.user_id, e.credit_type, format('amount of refund %s', e.entry_no), coalesce(r.amount::text, 'none'), e.amount::text
+    from entries e
+    left join credits.credit_refunds r on r.user_id = e.user_id and r.credit_type = e.credit_type and r.log_id = e.related_entry_no
+      and r.refund_no = e.entry_no
+    where e.kind = 'refund' and r.amount is distinct from e.amount
+    union all
+    select u.user_id, null, format('counter of %s in %s %s', u.action_type, u.period, u.period_no), 'from 0 to ' || coalesce(e.quantity, 0), u.used::text
+    from credits.usage_counters u
+    left join (
+      select e.user_id, e.action_type, sum(e.quantity) as quantity from entries e where e.kind in ('usage', 'hold') group by e.user_id, e.action_type
+    ) e on e.user_id = u.user_id and e.action_type = u.action_type
+    where u.user_id between p_from and p_to and (u.used < 0 or u.used > coalesce(e.quantity, 0))
+    union all
+    select w.user_id, w.credit_type, 'debt of refunded purchases', coalesce(-d.amount, 0)::text, w.purchase_debt::text
+    from wallets w
+    left join (
+      select e.user_id, e.credit_type, sum(sign(e.amount) * (d.value ->> 'amount')::numeric) as amount
+      from entries e
+      cross join lateral jsonb_array_elements(case jsonb_typeof(e.allocations) when 'array' then e.allocations else '[]' end) d
+      where d.value ->> 'source' = 'purchase_debt'
+      group by e.user_id, e.credit_type
+    ) d on d.user_id = w.user_id and d.credit_type = w.credit_type
+    where coalesce(-d.amount, 0) <> w.purchase_debt
+    union all
     select w.user_id, w.credit_type, 'whether the wallet may spend', a.status, case when w.is_active then 'active' else 'not active' end
     from wallets w
     left join credits.accounts a on a.user_id = w.user_id
@@ -107,7 +159,7 @@ begin
     select w.user_id, w.credit_type, 'held, debt and open grant of the wallet', 'none below zero, the open grant within the balance',
       format('held %s, debt %s, open %s of grant %s', w.held, w.debt, w.open_remaining, w.open_grant_no)
     from wallets w
-    where w.held < 0 or w.debt < 0 or w.open_remaining < 0 or w.open_remaining > w.balance + w.debt
+    where w.held < 0 or w.debt < 0 or w.purchase_debt < 0 or w.purchase_debt > w.debt or w.owed < 0 or w.open_remaining < 0 or w.open_remaining > w.balance + w.debt
       or num_nulls(w.open_grant_no, w.open_remaining) not in (0, 2)
     union all
     select e.user_id, e.credit_type, format('time of entry %s is before the one before it', e.entry_no), e.earlier_at::text, e.created_at::text

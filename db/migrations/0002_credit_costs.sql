@@ -7,6 +7,8 @@ create table credits.credit_costs (
   credit_type text not null default 'credits',
   on_insufficient text not null default 'notify',
   is_active boolean not null default true,
+  unit_seconds integer,
+  has_plan_terms boolean not null default false,
   constraint credit_costs_pkey primary key (action_type),
   constraint credit_costs_action_type_is_a_name check (action_type ~ '^[a-z][a-z0-9_.-]{0,99}$'),
   constraint credit_costs_action_name_not_empty check (length(action_name) between 1 and 200),
@@ -14,12 +16,16 @@ create table credits.credit_costs (
   constraint credit_costs_cost_has_six_decimals check (scale(trim_scale(cost_per_unit)) <= 6),
   constraint credit_costs_unit_not_empty check (length(unit_description) between 1 and 200),
   constraint credit_costs_credit_type_is_a_name check (credit_type ~ '^[a-z][a-z0-9_]{0,62}$'),
-  constraint credit_costs_on_insufficient_known check (on_insufficient in ('notify', 'reject', 'debt'))
+  constraint credit_costs_on_insufficient_known check (on_insufficient in ('notify', 'reject', 'debt')),
+  constraint credit_costs_unit_seconds_positive check (unit_seconds > 0)
 );
 
 comment on table credits.credit_costs is
   'The price list, and the only source of prices. on_insufficient says what a trigger does with a row that cannot be paid: '
   'notify (the row stays and is listed), reject (the statement fails), debt (charged up to the plan''s debt limit).';
+comment on column credits.credit_costs.unit_seconds is 'For what is metered by time: how long one unit is.';
+comment on column credits.credit_costs.has_plan_terms is
+  'Whether plan_features says something about this action; kept by a trigger there. The usual charge, of an action without, need not look.';
 
 create table credits.credit_cost_changes (
   action_type text not null,

@@ -4,16 +4,22 @@ create table credits.wallets (
   balance numeric(20,6) not null default 0,
   held numeric(20,6) not null default 0,
   debt numeric(20,6) not null default 0,
+  purchase_debt numeric(20,6) not null default 0,
+  owed numeric(20,6) not null default 0,
   entry_no bigint not null default 0,
   change_no bigint not null default 0,
   is_active boolean not null,
   last_entry_at timestamptz not null,
   next_due_at timestamptz not null default 'infinity',
   allowance_period integer,
+  rolled_back_period integer,
   last_reset_at timestamptz,
   next_reset_at timestamptz not null default 'infinity',
   open_grant_no bigint,
   open_remaining numeric(20,6),
+  low_threshold numeric(20,6),
+  alert_at numeric(20,6) not null default -1,
+  told_reset_at timestamptz,
   constraint wallets_pkey primary key (user_id, credit_type),
   -- The last net under every charge, and the only one: each check, and each foreign key from or to this table, would cost every charge
   -- a few per cent. The rest (the account, debt, held, the open grant, the ledger's kinds) verify_ledger() proves.
@@ -27,7 +33,15 @@ comment on column credits.wallets.balance is 'Sum of the ledger; what is left of
 comment on column credits.wallets.entry_no is 'Number of the newest ledger entry.';
 comment on column credits.wallets.change_no is 'Counts every change that somebody watching wants to see, entries and notifications alike.';
 comment on column credits.wallets.is_active is 'Whether the account may spend: its status is active. A trigger on accounts keeps it so.';
-comment on column credits.wallets.next_due_at is 'No later than the first moment at which a grant expires or an allowance renews.';
+comment on column credits.wallets.next_due_at is 'No later than the first moment at which a grant expires, an allowance renews or a hold lapses.';
 comment on column credits.wallets.allowance_period is 'Number of the last period whose allowance was granted; null if the plan renews nothing here.';
+comment on column credits.wallets.purchase_debt is 'The part of debt that refunded purchases left, which only purchased credits pay.';
+comment on column credits.wallets.owed is 'Sum of credits_owed of the user''s chat sessions: not in the balance, paid as soon as credits come.';
 comment on column credits.wallets.open_remaining is
-  'What is left of the grant that is being spent. Kept here so that the usual charge writes one wallet and one entry; stored_grants has it only after a flush.';
+  'The slice of the grant that is being spent (open_grant_no), on top of what stored_grants says is left of it. Kept here so that the usual charge '
+  'writes one wallet and one entry. It ends where there is something to tell (alert_at), so that the usual charge need not look.';
+comment on column credits.wallets.low_threshold is 'The user is told once when what can be spent falls to this; null for never.';
+comment on column credits.wallets.alert_at is 'The next level of what can be spent at which there is something to tell: low_threshold, 0, or -1 when all is told.';
+
+-- For settle_due_wallets(). No charge changes the column, so none writes the index.
+create index wallets_next_due on credits.wallets (next_due_at) where next_due_at < 'infinity';

@@ -23,4 +23,4 @@ create index stored_grants_spending_order on credits.stored_grants
 
 comment on table credits.stored_grants is
   'Where every credit comes from. grant_no is the number of the ledger entry that granted it. Read the view credit_grants instead: '
-  'remaining is out of date here while the grant is the open one of its wallet.';
+  'remaining is without the slice that is open on the wallet.';

@@ -16,6 +16,7 @@ create table credits.credit_ledger (
   row_id text,
   reference_id uuid,
   reference text,
+  related_entry_no bigint,
   duration_seconds integer,
   cost_breakdown jsonb,
   actor text,
@@ -33,4 +34,6 @@ comment on column credits.credit_ledger.allocations is
   'Of a grant, and where one grant did not do: what came from or went to each, [{"grant": entry number, "source": …, "amount": …}]; source debt (grant null) for what was overdrawn or paid off.';
 comment on column credits.credit_ledger.row_source is 'For a charge made for an application''s row: the source that its table was attached as; row_id is the row''s id as text.';
 comment on column credits.credit_ledger.reference_id is 'What a direct caller said the charge was for. It deduplicates nothing; an idempotency key does.';
+comment on column credits.credit_ledger.related_entry_no is
+  'The entry that this one follows from: the charge of a refund, the hold of a release or of the usage that settles it.';
 comment on column credits.credit_ledger.actor is 'The transaction setting credits.actor: on whose behalf the session role acted.';

@@ -13,7 +13,8 @@ create table credits.notifications (
   updated_at timestamptz not null,
   read_at timestamptz,
   constraint notifications_pkey primary key (user_id, notification_id),
-  constraint notifications_type_known check (type in ('deduction_failed')),
+  constraint notifications_type_known check (
+    type in ('deduction_failed', 'low_balance', 'exhausted', 'reset', 'purchase', 'expiring_soon')),
   constraint notifications_severity_known check (severity in ('info', 'warning'))
 );
 

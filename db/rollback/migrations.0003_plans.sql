@@ -6,5 +6,6 @@ begin
 end
 $$;
 
+drop table credits.plan_features cascade;
 drop table credits.plan_allowances cascade;
 drop table credits.plans cascade;

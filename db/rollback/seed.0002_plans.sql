@@ -6,6 +6,7 @@ begin
 end
 $$;
 
+delete from credits.plan_features where plan_id in ('free', 'pro', 'paid', 'demo');
 delete from credits.plan_allowances where plan_id in ('free', 'pro', 'paid', 'demo');
 
 -- A plan that is in use stays: its accounts refer to it.

@@ -7,7 +7,7 @@ select
   g.grant_no,
   g.source,
   g.amount,
-  case when w.open_grant_no = g.grant_no then w.open_remaining else g.remaining end as remaining,
+  g.remaining + case when w.open_grant_no = g.grant_no then w.open_remaining else 0 end as remaining,
   g.priority,
   nullif(g.expires_at, 'infinity') as expires_at,
   g.period_no,

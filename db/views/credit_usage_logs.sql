@@ -15,12 +15,7 @@ select
   l.balance_after - l.amount as balance_before,
   l.balance_after,
   l.cost_breakdown,
-  case
-    when l.allocations is not null then l.allocations
-    when l.grant_no is null or l.amount = 0 then '[]'
-    else jsonb_build_array(jsonb_build_object('grant', l.grant_no, 'amount', trim_scale(-l.amount), 'source', (
-      select g.source from credits.stored_grants g where g.user_id = l.user_id and g.credit_type = l.credit_type and g.grant_no = l.grant_no)))
-  end as sources,
+  credits.allocations_of(l) as sources,
   l.row_source,
   l.row_id,
   l.reference_id,

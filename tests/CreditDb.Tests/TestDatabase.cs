@@ -96,6 +96,9 @@ public sealed class TestDatabase(TestServer server) : IAsyncLifetime
           (select string_agg(l::text, E'\n' order by credit_type, entry_no) from credits.credit_ledger l where user_id = $1),
           (select string_agg(k::text, E'\n' order by source, key) from credits.charge_keys k where user_id = $1),
           (select string_agg(u::text, E'\n' order by source, row_id) from credits.uncharged_rows u where user_id = $1),
+          (select string_agg(r::text, E'\n' order by reservation_id) from credits.credit_reservations r where user_id = $1),
+          (select string_agg(f::text, E'\n' order by credit_type, log_id, refund_no) from credits.credit_refunds f where user_id = $1),
+          (select string_agg(c::text, E'\n' order by action_type, period, period_no) from credits.usage_counters c where user_id = $1),
           (select string_agg(n::text, E'\n' order by notification_id) from credits.notifications n where user_id = $1))
         """, user);
 

@@ -72,7 +72,7 @@ public sealed partial class CatalogTests(TestDatabase db) : IClassFixture<TestDa
         select i.indexrelid::regclass::text
         from pg_index i join pg_class c on c.oid = i.indrelid and c.relnamespace = 'credits'::regnamespace
         join pg_attribute u on u.attrelid = c.oid and u.attname = 'user_id'
-        where i.indkey[0] <> u.attnum
+        where (i.indisunique or i.indisprimary) and i.indkey[0] <> u.attnum
         """);
 
     [Fact]

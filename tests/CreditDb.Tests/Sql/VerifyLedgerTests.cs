@@ -47,7 +47,7 @@ public sealed class VerifyLedgerTests(TestDatabase db) : IClassFixture<TestDatab
         db.BooksAreDamaged = true;
         await db.Account(1);
         var nobody = Guid.NewGuid();
-        await db.Run("insert into credits.credit_ledger select $1, credit_type, entry_no, created_at, kind, amount, balance_after, null, null, null, grant_no, allocations, null, null, null, null, null, null, null, session_role, metadata from credits.credit_ledger limit 1", nobody);
+        await db.Run("insert into credits.credit_ledger select $1, credit_type, entry_no, created_at, kind, amount, balance_after, null, null, null, grant_no, allocations, null, null, null, null, null, null, null, null, session_role, metadata from credits.credit_ledger limit 1", nobody);
         Assert.Contains("entries without an account", await db.Column<string>("select problem from credits.verify_ledger() where user_id = $1", nobody));
     }
 

@@ -1,0 +1,24 @@
+create or replace function credits.deduct_chat_message(
+  p_user_id uuid,
+  p_idempotency_key text default null
+)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_result jsonb;
+begin
+  v_result := credits.deduct_credits_for_action(p_user_id, 'chat_message', p_idempotency_key => p_idempotency_key);
+  return v_result || jsonb_build_object('remaining', case
+    when v_result @> '{"success": true, "required": 0}' then null
+    else coalesce(v_result -> 'balance_after', v_result -> 'available')
+  end);
+end
+$$;
+
+comment on function credits.deduct_chat_message(uuid, text) is
+  'Charges one chat message to the allowance of chat messages. Returns what deduct_credits_for_action returns, with remaining: the messages left, or null '
+  'where the plan does not limit them. Locks the wallet row of chat_messages. Raises what deduct_credits_for_action raises.';

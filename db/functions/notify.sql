@@ -1,0 +1,33 @@
+create or replace function credits.notify(
+  p_user_id uuid,
+  p_type text,
+  p_severity text,
+  p_credit_type text,
+  p_action_type text,
+  p_title text,
+  p_message text,
+  p_details jsonb,
+  p_now timestamptz
+)
+returns void
+language plpgsql
+volatile
+as $$
+begin
+  insert into credits.notifications
+    (user_id, type, severity, credit_type, action_type, title, message, details, created_at, updated_at)
+  values
+    (p_user_id, p_type, p_severity, p_credit_type, p_action_type, p_title, p_message, p_details, p_now, p_now)
+  on conflict (user_id, type, credit_type, action_type) where read_at is null
+  do update set
+    title = excluded.title,
+    message = excluded.message,
+    details = excluded.details,
+    repeats = notifications.repeats + 1,
+    updated_at = excluded.updated_at;
+end
+$$;
+
+comment on function credits.notify(uuid, text, text, text, text, text, text, jsonb, timestamptz) is
+  'Internal. Tells a user something: a new notification, or one more repeat of the unread one of the same type, credit type and action. '
+  'Called under the wallet''s lock where there is a wallet, which serialises the writers of one user; the caller moves change_no.';
