@@ -14,6 +14,7 @@ declare
   v_now timestamptz := credits.clock_now();
   v_allowance record;
   v_period_no integer;
+  v_next_reset_at timestamptz;
   v_granted numeric;
   v_added jsonb := '{}';
 begin
@@ -62,8 +63,14 @@ begin
       from credits.stored_grants g
       where g.user_id = p_user_id and g.credit_type = v_wallet.credit_type and g.source = 'monthly' and g.expires_at > v_now
         and g.period_no is not null;
-      if v_wallet.next_reset_at = 'infinity' then
-        v_wallet.next_reset_at := credits.period_start(v_account.period_anchor, v_account.time_zone, v_allowance.period, v_period_no + 1);
+      v_next_reset_at := credits.period_start(v_account.period_anchor, v_account.time_zone, v_allowance.period, v_period_no + 1);
+      -- From a longer period to a shorter one, the longer one runs out first.
+      v_wallet.next_reset_at := case v_wallet.next_reset_at when 'infinity' then v_next_reset_at
+        else greatest(v_wallet.next_reset_at, v_next_reset_at) end;
+      -- A period whose reset was rolled back stays skipped.
+      if v_wallet.rolled_back_period = v_wallet.allowance_period then
+        v_wallet.rolled_back_period := v_period_no;
+        v_granted := v_allowance.amount;
       end if;
       v_wallet.allowance_period := v_period_no;
       if v_allowance.amount > v_granted then

@@ -31,7 +31,7 @@ begin
     p_wallet.alert_at := greatest(p_wallet.alert_at, 0);
   end if;
 
-  if p_wallet.last_reset_at > p_wallet.told_reset_at and not p_is_told then
+  if p_wallet.last_reset_at > coalesce(p_wallet.told_reset_at, '-infinity') and not p_is_told then
     perform credits.notify(p_wallet.user_id, 'reset', 'info', p_wallet.credit_type, '', format('Your %s are renewed', v_credits),
       format('%s %s available.', trim_scale(v_spendable), v_credits),
       jsonb_build_object('available', trim_scale(v_spendable), 'next_reset', nullif(p_wallet.next_reset_at, 'infinity')), p_now);

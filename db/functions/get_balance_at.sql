@@ -11,6 +11,7 @@ as $$
 declare
   v_wallet credits.wallets;
   v_entry credits.credit_ledger;
+  v_balance numeric;
   v_low bigint := 0;
   v_high bigint;
   v_middle bigint;
@@ -38,11 +39,19 @@ begin
   select l.* into v_entry
   from credits.credit_ledger l
   where l.user_id = p_user_id and l.credit_type = p_credit_type and l.entry_no = v_low;
+  v_balance := coalesce(v_entry.balance_after, 0);
+  if v_low = v_wallet.entry_no then
+    v_balance := v_balance + coalesce((
+      select sum(s.amount)
+      from credits.due_steps(p_user_id, p_credit_type, greatest(credits.clock_now(), v_wallet.last_entry_at)) s
+      where s.due_at <= p_at
+    ), 0);
+  end if;
   return credits.outcome('ok', jsonb_build_object(
     'user_id', p_user_id,
     'credit_type', p_credit_type,
     'at', p_at,
-    'balance', trim_scale(coalesce(v_entry.balance_after, 0)),
+    'balance', trim_scale(v_balance),
     'entry_no', v_low,
     'entry_at', v_entry.created_at));
 end
@@ -50,5 +59,5 @@ $$;
 
 comment on function credits.get_balance_at(uuid, timestamptz, text) is
   'The balance that the ledger stood at by a past moment, inclusive, with the number and time of the last entry then (0 and null before the first). '
-  'What had fallen due by then but was applied later is dated at its due moment, and counts. Code ok or unknown_account. A few index '
+  'What had fallen due by then counts, applied or not. Code ok or unknown_account. A few index '
   'probes, whatever the length of the history. Reads only and locks nothing. Raises UC001 for a null argument or a moment to come.';

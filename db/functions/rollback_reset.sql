@@ -44,6 +44,8 @@ begin
     from credits.stored_grants g
     where g.user_id = p_user_id and g.credit_type = p_credit_type and g.source = 'monthly' and g.period_no = v_wallet.allowance_period
     order by g.grant_no
+    -- The reset's own; what a change of plan added later stays.
+    limit 1
   loop
     v_entry.metadata := jsonb_build_object('reset_rolled_back', p_period_start, 'written_off', trim_scale(v_grant.amount - v_grant.remaining));
     v_entry.related_entry_no := v_grant.grant_no;
