@@ -41,5 +41,5 @@ $$;
 comment on function credits.verify_ledger(uuid) is
   'Proves the books of one user or of all, and returns a row per discrepancy (none: all is well): entry numbers without gaps, running '
   'balances that add up, wallet = ledger = grants - debt, every grant = what its entries left of it, keys of charged rows with their entry, '
-  'charged minutes. Reads engine tables only, locks nothing, sees the rows that its caller may see; one snapshot per thousand users, so it '
+  'charged minutes, usage roll-ups. Reads engine tables only, locks nothing, sees the rows that its caller may see; one snapshot per thousand users, so it '
   'is right while charges go on.';

@@ -52,6 +52,21 @@ begin
       select g.* from credits.credit_grants g where g.user_id between p_from and p_to
     ), remaining as (
       select g.user_id, g.credit_type, sum(g.remaining) as amount from grants g group by g.user_id, g.credit_type
+    ), rolled_up as (
+      select d.user_id, d.credit_type, d.action_type,
+        format('%s uses, quantity %s, amount %s, refunded %s', sum(d.uses), sum(d.quantity), sum(d.amount), sum(d.refunded)) as said
+      from credits.usage_daily d
+      where d.user_id between p_from and p_to
+      group by d.user_id, d.credit_type, d.action_type
+    ), used as (
+      select e.user_id, e.credit_type, coalesce(e.action_type, '') as action_type,
+        format('%s uses, quantity %s, amount %s, refunded %s', count(*) filter (where e.kind = 'usage'),
+          coalesce(sum(e.quantity) filter (where e.kind = 'usage'), 0.000000), coalesce(-sum(e.amount) filter (where e.kind = 'usage'), 0.000000),
+          coalesce(sum(e.amount) filter (where e.kind = 'refund'), 0.000000)) as said
+      from entries e
+      join credits.usage_rollups r on r.user_id = e.user_id and r.credit_type = e.credit_type
+      where e.kind in ('usage', 'refund') and e.entry_no <= r.entry_no
+      group by e.user_id, e.credit_type, coalesce(e.action_type, '')
     )
     select e.user_id, e.credit_type, 'entry number', e.expected_no::text, e.entry_no::text
     from entries e where e.entry_no <> e.expected_no
@@ -205,6 +220,18 @@ begin
     from entries e
     left join credits.charge_keys k on k.user_id = e.user_id and k.credit_type = e.credit_type and k.source = e.row_source and k.key = e.row_id
     where e.row_source is not null and k.entry_no is distinct from e.entry_no
+    union all
+    -- Per action, not per day: a day is that of the time zone which the account had when it was rolled up.
+    select coalesce(u.user_id, r.user_id), coalesce(u.credit_type, r.credit_type),
+      format('roll-up of %s', coalesce(u.action_type, r.action_type)), coalesce(u.said, 'none'), coalesce(r.said, 'none')
+    from used u
+    full join rolled_up r on r.user_id = u.user_id and r.credit_type = u.credit_type and r.action_type = u.action_type
+    where u.said is distinct from r.said
+    union all
+    select r.user_id, r.credit_type, 'last entry rolled up', 'at most ' || coalesce(w.entry_no, 0), r.entry_no::text
+    from credits.usage_rollups r
+    left join wallets w on w.user_id = r.user_id and w.credit_type = r.credit_type
+    where r.user_id between p_from and p_to and r.entry_no > coalesce(w.entry_no, 0)
     union all
     select a.user_id, null, 'minutes of charged calls', coalesce(m.minutes, 0)::text, a.total_minutes_used::text
     from credits.accounts a

@@ -26,6 +26,11 @@ public sealed class VerifyLedgerTests(TestDatabase db) : IClassFixture<TestDatab
     [InlineData("update credits.credit_ledger set allocations = '{}' where user_id = $1 and entry_no = 2", "allocations of entry 2")]
     [InlineData("insert into credits.uncharged_rows select user_id, source, key, 'x', credit_type, 1, 1, null, 'x', 1, 0, now(), 1 from credits.charge_keys where user_id = $1 and source = 'public.bots'", "row ")]
     [InlineData("update credits.accounts set total_minutes_used = 7 where user_id = $1", "minutes of charged calls")]
+    [InlineData("update credits.usage_daily set amount = amount + 1 where user_id = $1 and action_type = 'create_agent'", "roll-up of create_agent")]
+    [InlineData("update credits.usage_daily set refunded = 1 where user_id = $1 and action_type = 'create_agent'", "roll-up of create_agent")]
+    [InlineData("delete from credits.usage_daily where user_id = $1", "roll-up of create_agent")]
+    [InlineData("update credits.usage_rollups set entry_no = 3 where user_id = $1 and credit_type = 'credits'", "roll-up of create_agent")]
+    [InlineData("update credits.usage_rollups set entry_no = 99 where user_id = $1 and credit_type = 'credits'", "last entry rolled up")]
     public async Task Names_the_damage(string damage, string problem)
     {
         db.BooksAreDamaged = true;
@@ -35,6 +40,7 @@ public sealed class VerifyLedgerTests(TestDatabase db) : IClassFixture<TestDatab
         await db.Run("select credits.grant_credits($1, 1, 'refund')", user);
         await db.Run("select credits.deduct_credits_for_action($1, 'create_agent', p_idempotency_key => 'k')", user);
         await db.Run("insert into public.calls (user_id, status, duration_seconds) values ($1, 'completed', 61)", user);
+        await db.Run("select credits.roll_up_usage(p_limit => 100000)");
         Assert.Empty(await db.Column<string>("select problem from credits.verify_ledger($1)", user));
         await db.Run(damage, user);
         Assert.Contains(await db.Column<string>("select problem from credits.verify_ledger($1)", user), p => p.StartsWith(problem, StringComparison.Ordinal));
