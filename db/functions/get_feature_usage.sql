@@ -40,8 +40,8 @@ begin
       union all
       select t.action_type, (t.created_at at time zone v_time_zone)::date, t.uses, t.credits
       from credits.wallets w
-      cross join lateral credits.usage_tail(w.user_id, w.credit_type) t
-      where w.user_id = p_user_id and t.created_at > v_now - interval '32 days'
+      cross join lateral credits.usage_tail(w.user_id, w.credit_type, v_now - interval '32 days') t
+      where w.user_id = p_user_id
       union all
       -- Who asks for one action gets its row, be it of zeros.
       select c.action_type, v_today, 0, 0

@@ -43,8 +43,8 @@ begin
       and d.period_no >= v_first_no and d.period_no < v_next_no
     union all
     select t.action_type, t.uses, t.quantity, t.credits
-    from credits.usage_tail(p_user_id, 'credits') t
-    where t.created_at >= v_start and t.created_at < v_end
+    from credits.usage_tail(p_user_id, 'credits', v_start) t
+    where t.created_at < v_end
   ), totals as (
     select u.action_type, sum(u.uses) as uses, sum(u.quantity) as quantity, sum(u.credits) as credits
     from used u
