@@ -92,4 +92,4 @@ comment on function credits.roll_up_usage(uuid, integer) is
   'Adds the usage and refund entries that are new in the ledger to usage_daily, for up to p_limit accounts after p_after in the order of their '
   'ids. Returns how many entries and wallets, and last_user_id: pass it as p_after to go on; null when the sweep is complete. What get_usage_stats and '
   'get_feature_usage say does not depend on when this runs; only their cost does. Locks the wallets'' rows in usage_rollups and skips those that '
-  'another worker has locked; never waits for a charge and is not waited for by one. Raises UC001 for a p_limit out of range.';
+  'another worker has locked, waiting only where another one is just making such a row; never waits for a charge and is not waited for by one. Raises UC001 for a p_limit out of range.';
