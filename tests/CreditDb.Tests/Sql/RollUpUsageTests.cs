@@ -116,25 +116,32 @@ public sealed class RollUpUsageTests(TestDatabase db) : IClassFixture<TestDataba
     [Fact]
     public async Task Reading_costs_no_more_for_twenty_thousand_old_entries_rolled_up_or_not()
     {
-        var user = await db.Account(1_000_000);
-        await db.Run("update credits.accounts set period_anchor = now() - interval '5 years' where user_id = $1", user);
-        // Five years of use in one statement: the books stay right.
-        await db.Run("update credits.credit_ledger set created_at = now() - interval '5 years' where user_id = $1", user);
-        await db.Run(
-            """
-            insert into credits.credit_ledger (user_id, credit_type, entry_no, created_at, kind, amount, balance_after, action_type, unit_price, quantity, grant_no, session_role, metadata)
-            select $1, 'credits', n + 1, now() - interval '5 years' + n * (interval '1800 days' / 20000), 'usage', -1, 1000000 - n, 'weekly_report', 1, 1, 1, 'x', '{}'
-            from generate_series(1, 20000) n
-            """, user);
-        await db.Run("update credits.wallets set balance = 980000, entry_no = 20001, open_grant_no = null, open_remaining = null where user_id = $1 and credit_type = 'credits'", user);
-        await db.Run("update credits.stored_grants set remaining = 980000 where user_id = $1", user);
+        var user = await UsedFor("5 years", 20_000);
         await db.Run("analyze credits.credit_ledger");
         await db.Run("select credits.deduct_credits_for_action($1, 'brag_doc') from generate_series(1, 20)", user);
-        Assert.InRange(await Read(user), 1, 1500);
+        Assert.InRange(await Read(user), 1, 4000);
         await db.Run("select credits.roll_up_usage()");
         await db.Run("analyze credits.usage_daily");
         await db.Run("select credits.deduct_credits_for_action($1, 'brag_doc') from generate_series(1, 20)", user);
-        Assert.InRange(await Read(user), 1, 200);
+        Assert.InRange(await Read(user), 1, 500);
+    }
+
+    [Fact]
+    public async Task A_long_ledger_that_was_never_rolled_up_is_read_from_the_right_entry_on()
+    {
+        var user = await UsedFor("70 days", 10_000);
+        await db.Run("update credits.accounts set period_anchor = now() - interval '80 days', time_zone = 'Asia/Tokyo' where user_id = $1", user);
+        for (var i = 0; i < 2; i++)
+        {
+            Assert.True(await db.Value<bool>(
+                """
+                select (select sum(monthly_uses) from credits.get_feature_usage($1)) = count(*) filter (where (created_at at time zone 'Asia/Tokyo')::date > (now() at time zone 'Asia/Tokyo')::date - 30)
+                  and (s ->> 'used')::numeric = sum(amount_used) filter (where created_at >= (s -> 'period' ->> 'start')::timestamptz)
+                  and (s ->> 'used')::numeric > 2000
+                from credits.credit_usage_logs cross join credits.get_usage_stats($1) s where user_id = $1 group by s
+                """, user));
+            await db.Run("select credits.roll_up_usage()");
+        }
     }
 
     [Theory]
@@ -142,6 +149,24 @@ public sealed class RollUpUsageTests(TestDatabase db) : IClassFixture<TestDataba
     [InlineData("null")]
     [InlineData("100001")]
     public async Task A_limit_out_of_range_is_refused(string limit) => await db.Fails("UC001", $"select credits.roll_up_usage(null, {limit})");
+
+    /// <summary>An account that has charged one credit again and again until now: written at once, with books that are right.</summary>
+    private async Task<Guid> UsedFor(string interval, int entries)
+    {
+        var user = await db.Account(1_000_000);
+        await db.Run($"update credits.accounts set period_anchor = now() - interval '{interval}' where user_id = $1", user);
+        await db.Run($"update credits.credit_ledger set created_at = now() - interval '{interval}' where user_id = $1", user);
+        await db.Run(
+            $"""
+            insert into credits.credit_ledger (user_id, credit_type, entry_no, created_at, kind, amount, balance_after, action_type, unit_price, quantity, grant_no, session_role, metadata)
+            select $1, 'credits', n + 1, now() - interval '{interval}' + n * (interval '{interval}' / {entries}), 'usage', -1, 1000000 - n, 'weekly_report', 1, 1, 1, 'x', jsonb_build_object()
+            from generate_series(1, {entries}) n
+            """, user);
+        await db.Run(
+            $"update credits.wallets set balance = {1_000_000 - entries}, entry_no = {entries + 1}, last_entry_at = now(), open_grant_no = null, open_remaining = null where user_id = $1 and credit_type = 'credits'", user);
+        await db.Run($"update credits.stored_grants set remaining = {1_000_000 - entries} where user_id = $1", user);
+        return user;
+    }
 
     /// <summary>How many rows of the ledger and of the roll-ups the two reading functions touch.</summary>
     private async Task<long> Read(Guid user)
