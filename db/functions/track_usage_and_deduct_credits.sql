@@ -46,7 +46,7 @@ begin
   v_is_new := found;
   if v_is_new then
     v_wallet.change_no := v_wallet.change_no + 1;
-    perform credits.save_wallet(v_wallet);
+    perform credits.finish_operation(v_wallet, v_now);
   else
     select t.action_type into v_first_action
     from credits.usage_attempts t
