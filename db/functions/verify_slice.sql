@@ -88,7 +88,7 @@ begin
       g.source || ' grant of ' || g.amount
     from grants g
     left join entries e on e.user_id = g.user_id and e.credit_type = g.credit_type and e.entry_no = g.grant_no
-    where (e.kind, e.amount) is distinct from ('grant', g.amount)
+    where (e.kind in ('grant', 'refund'), e.amount) is distinct from (true, g.amount)
       or exists (
         select from jsonb_array_elements(case jsonb_typeof(e.allocations) when 'array' then e.allocations else '[]' end) d
         where d.value ->> 'grant' is not null and d.value ->> 'source' is distinct from g.source)
