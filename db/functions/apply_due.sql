@@ -8,6 +8,7 @@ volatile
 as $$
 declare
   v_step record;
+  v_at timestamptz;
 begin
   if p_wallet.next_due_at > p_now then
     return p_wallet;
@@ -17,6 +18,10 @@ begin
   perform credits.save_wallet(p_wallet);
 
   for v_step in select s.* from credits.due_steps(p_wallet.user_id, p_wallet.credit_type, p_now) s loop
+    if v_at < v_step.due_at and p_wallet.owed > 0 then
+      p_wallet := credits.flush_open_grant(credits.pay_owed(p_wallet, v_at));
+    end if;
+    v_at := v_step.due_at;
     case v_step.kind
       when 'lapse' then
         p_wallet := credits.release_hold(p_wallet, v_step.reservation_id, v_step.due_at, 'lapsed');
@@ -32,6 +37,10 @@ begin
         p_wallet.next_reset_at := v_step.next_reset_at;
     end case;
   end loop;
+  if p_wallet.owed > 0 then
+    p_wallet := credits.flush_open_grant(credits.pay_owed(p_wallet, coalesce(v_at, p_now)));
+    p_wallet := credits.pay_owed(p_wallet, p_now);
+  end if;
 
   p_wallet.next_due_at := credits.next_due_at(p_wallet);
   perform credits.save_wallet(p_wallet);
@@ -40,5 +49,6 @@ end
 $$;
 
 comment on function credits.apply_due(credits.wallets, timestamptz) is
-  'Internal. Applies what has fallen due in a wallet that the caller has locked, each step dated when it fell due, and saves the wallet. '
+  'Internal. Applies what has fallen due in a wallet that the caller has locked, each step dated when it fell due, and saves the wallet. What '
+  'chat sessions owe is paid after each of those moments, as if it had been applied in time. '
   'Every writing operation calls it before anything else, so that nobody waits for a scheduler.';

@@ -29,20 +29,8 @@ declare
   v_old_reached text;
   v_member regclass;
 begin
+  perform credits.check_attachable(p_table);
   select c.* into v_class from pg_class c where c.oid = p_table;
-  perform credits.check_argument(v_class.relkind in ('r', 'p') and v_class.relpersistence = 'p',
-    'p_table', 'must be an ordinary or a partitioned table');
-  perform credits.check_argument(v_class.relnamespace <> 'credits'::regnamespace, 'p_table', 'is one of the engine''s own');
-  perform credits.check_argument(not v_class.relispartition, 'p_table', 'is a partition; attach the table that it belongs to');
-  perform credits.check_argument(v_class.relkind = 'p' or not exists (
-    select from pg_inherits i where p_table in (i.inhparent, i.inhrelid)), 'p_table', 'must not inherit or be inherited from');
-  perform credits.check_argument(not exists (
-    select from pg_partition_tree(p_table) t join pg_class c on c.oid = t.relid and c.relkind = 'f'),
-    'p_table', 'must not have foreign tables as partitions');
-  perform credits.check_argument(not exists (
-    select from pg_partition_tree(p_table) t join credits.charge_attachments a on a.relation = t.relid and t.relid <> p_table),
-    'p_table', 'has a partition that is attached by itself; detach that first');
-
   perform credits.check_argument(exists (select from credits.credit_costs c where c.action_type = p_action_type),
     'p_action_type', 'there is no price for this action; set_cost() makes one');
   perform credits.check_column(p_table, p_user_column, 'p_user_column',

@@ -8,11 +8,15 @@ language plpgsql
 volatile
 as $$
 declare
-  v_spendable numeric := p_wallet.balance + p_wallet.debt;
+  v_spendable numeric;
   v_threshold numeric := coalesce(p_wallet.low_threshold, 0);
   v_excess numeric;
   v_credits text := replace(p_wallet.credit_type, '_', ' ');
 begin
+  if p_wallet.owed > 0 then
+    p_wallet := credits.pay_owed(p_wallet, p_now);
+  end if;
+  v_spendable := p_wallet.balance + p_wallet.debt;
   if v_spendable <= p_wallet.alert_at then
     if not p_is_told and v_spendable > 0 then
       perform credits.notify(p_wallet.user_id, 'low_balance', 'warning', p_wallet.credit_type, '', format('Running low on %s', v_credits),
@@ -52,5 +56,5 @@ end
 $$;
 
 comment on function credits.finish_operation(credits.wallets, timestamptz, boolean) is
-  'Internal. The end of every operation on a wallet: saves it, and tells the user what the operation led to, once an episode (running low, used up, '
+  'Internal. The end of every operation on a wallet: pays what chat sessions owe, saves it, and tells the user what the operation led to, once an episode (running low, used up, '
   'renewed), but never a second thing where the operation has told one already (p_is_told). The caller holds the wallet''s lock.';

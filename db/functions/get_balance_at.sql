@@ -15,6 +15,7 @@ declare
   v_low bigint := 0;
   v_high bigint;
   v_middle bigint;
+  v_projected record;
 begin
   perform credits.check_argument(p_user_id is not null, 'p_user_id', 'must not be null');
   perform credits.check_argument(p_at <= credits.clock_now(), 'p_at', 'must not be in the future');
@@ -41,11 +42,8 @@ begin
   where l.user_id = p_user_id and l.credit_type = p_credit_type and l.entry_no = v_low;
   v_balance := coalesce(v_entry.balance_after, 0);
   if v_low = v_wallet.entry_no then
-    v_balance := v_balance + coalesce((
-      select sum(s.amount)
-      from credits.due_steps(p_user_id, p_credit_type, greatest(credits.clock_now(), v_wallet.last_entry_at)) s
-      where s.due_at <= p_at
-    ), 0);
+    v_projected := credits.project_wallet(v_wallet, greatest(credits.clock_now(), v_wallet.last_entry_at), p_at);
+    v_balance := (v_projected.p_wallet).balance;
   end if;
   return credits.outcome('ok', jsonb_build_object(
     'user_id', p_user_id,

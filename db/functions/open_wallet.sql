@@ -10,6 +10,7 @@ declare
   v_wallet credits.wallets;
   v_now timestamptz := credits.clock_now();
   v_is_active boolean;
+  v_is_new boolean;
 begin
   -- Against a change of the account's status at the same time: whoever comes second sees what the first one did.
   -- An update, as a mere lock would leave a REPEATABLE READ caller unaware.
@@ -20,11 +21,16 @@ begin
   insert into credits.wallets (user_id, credit_type, is_active, last_entry_at)
   values (p_user_id, p_credit_type, v_is_active, v_now)
   on conflict (user_id, credit_type) do nothing;
+  v_is_new := found;
 
   select w.* into v_wallet
   from credits.wallets w
   where w.user_id = p_user_id and w.credit_type = p_credit_type
   for no key update;
+  if v_is_new and exists (select from credits.chat_sessions s where s.user_id = p_user_id and s.rate is null) then
+    v_wallet := credits.price_chat_sessions(v_wallet, v_now);
+    perform credits.save_wallet(v_wallet);
+  end if;
   return v_wallet;
 end
 $$;

@@ -27,7 +27,9 @@ begin
   values (p_source, p_relation, p_action_type, p_settings)
   on conflict (source) do nothing;
   select a.* into v_existing from credits.charge_attachments a where a.source = p_source for update;
-  if v_existing.relation <> p_relation or v_existing.action_type <> p_action_type then
+  if v_existing.relation <> p_relation or v_existing.action_type <> p_action_type
+    or v_existing.settings ? 'elapsed_column' <> p_settings ? 'elapsed_column'
+  then
     perform credits.fail('UC302', 'the source is attached otherwise already; detach it, or choose another source',
       jsonb_build_object('code', 'source_taken', 'source', p_source, 'table', v_existing.relation, 'action_type', v_existing.action_type));
   end if;

@@ -152,6 +152,36 @@ begin
     ) d on d.user_id = w.user_id and d.credit_type = w.credit_type
     where coalesce(-d.amount, 0) <> w.purchase_debt
     union all
+    select s.user_id, s.credit_type, format('credits used of chat session %s', s.session_id),
+      format('%s in the ledger, %s of %s each', coalesce(-e.amount, 0), s.charged_intervals, s.rate), s.credits_used::text
+    from credits.chat_sessions s
+    left join (
+      select e.user_id, e.reference_id, e.action_type, sum(e.amount) as amount, sum(e.quantity) as quantity
+      from entries e
+      where e.kind = 'usage' and e.reference = 'chat session'
+      group by e.user_id, e.reference_id, e.action_type
+    ) e on e.user_id = s.user_id and e.reference_id = s.session_id and e.action_type = s.action_type
+    where s.user_id between p_from and p_to
+      and (s.credits_used <> coalesce(-e.amount, 0) or s.credits_used <> coalesce(s.charged_intervals * s.rate, 0)
+        or s.charged_intervals <> coalesce(e.quantity, 0))
+    union all
+    select s.user_id, s.credit_type, format('credits owed by chat session %s', s.session_id), o.amount::text, s.credits_owed::text
+    from credits.chat_sessions s
+    cross join lateral (
+      select coalesce((greatest(s.elapsed_seconds - s.free_seconds, 0) / s.interval_seconds - s.charged_intervals) * s.rate, 0) as amount
+    ) o
+    where s.user_id between p_from and p_to and (s.credits_owed <> o.amount or o.amount < 0)
+    union all
+    select w.user_id, w.credit_type, 'owed by the wallet against its chat sessions', coalesce(s.amount, 0)::text, w.owed::text
+    from wallets w
+    left join (
+      select s.user_id, s.credit_type, sum(s.credits_owed) as amount
+      from credits.chat_sessions s
+      where s.user_id between p_from and p_to
+      group by s.user_id, s.credit_type
+    ) s on s.user_id = w.user_id and s.credit_type = w.credit_type
+    where coalesce(s.amount, 0) <> w.owed
+    union all
     select w.user_id, w.credit_type, 'whether the wallet may spend', a.status, case when w.is_active then 'active' else 'not active' end
     from wallets w
     left join credits.accounts a on a.user_id = w.user_id

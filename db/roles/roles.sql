@@ -9,16 +9,20 @@ declare
   -- What the reading functions, which run with their caller's rights, are made of.
   c_reading constant text[] := array['actor', 'clock_now', 'fail', 'check_argument', 'check_amount', 'outcome', 'price_of', 'due_steps',
     'period_start', 'period_number', 'plan_terms', 'allocations_of', 'get_credit_balance', 'get_balance_at', 'can_perform_action',
-    'get_usage_stats', 'get_feature_usage', 'usage_tail'];
+    'get_usage_stats', 'get_feature_usage', 'usage_tail',
+    'project_wallet', 'owed_payments'];
   c_verifying constant text[] := array['verify_ledger', 'verify_slice', 'verify_attachments', 'trigger_signature'];
   c_charging constant text[] := array['user_id_for', 'uuid_v5', 'sha1', 'open_account', 'deduct_credits_for_action', 'deduct_call_credits',
     'deduct_credits_for_email_send', 'deduct_credits_for_prompt_formatting', 'deduct_credits_for_prompt_generation',
     'deduct_credits_for_email_import_batch', 'charge_uncharged',
     'deduct_chat_message', 'reserve_credits', 'extend_reservation', 'commit_reservation', 'release_reservation', 'refund_credits',
     'settle_due_wallets',
-    'track_usage_and_deduct_credits', 'roll_up_usage'];
+    'track_usage_and_deduct_credits', 'roll_up_usage',
+    'open_chat_session', 'record_chat_time',
+    'settle_due_wallets'];
   c_administering constant text[] := array['grant_credits', 'add_purchased_credits', 'adjust_credits', 'change_plan', 'rollback_reset', 'set_cost', 'attach_charge', 'detach_charge',
-    'charge_rows', 'carry_row', 'check_column', 'ensure_trigger', 'register_attachment', 'register_trigger', 'unregister_attachment', 'drop_charge_triggers'];
+    'charge_rows', 'carry_row', 'check_column', 'ensure_trigger', 'register_attachment', 'register_trigger', 'unregister_attachment', 'drop_charge_triggers',
+    'attach_chat', 'meter_rows', 'check_attachable'];
   v_role text;
   v_item record;
 begin

@@ -8,7 +8,8 @@ public sealed class AccessTests(TestDatabase db) : IClassFixture<TestDatabase>
     private static readonly string[] Reading =
         ["get_credit_balance", "can_perform_action", "clock_now", "actor", "fail", "check_argument", "check_amount", "outcome", "price_of", "due_steps", "period_start", "period_number",
         "plan_terms", "allocations_of", "get_balance_at",
-        "get_usage_stats", "get_feature_usage", "usage_tail"];
+        "get_usage_stats", "get_feature_usage", "usage_tail",
+        "project_wallet", "owed_payments"];
 
     private static readonly string[] Verifying = ["verify_ledger", "verify_slice", "verify_attachments", "trigger_signature"];
 
@@ -16,6 +17,7 @@ public sealed class AccessTests(TestDatabase db) : IClassFixture<TestDatabase>
     [
         "open_account", "user_id_for", "uuid_v5", "sha1", "charge_uncharged", "deduct_credits_for_action", "deduct_call_credits", "deduct_credits_for_email_send",
         "deduct_credits_for_prompt_formatting", "deduct_credits_for_prompt_generation", "deduct_credits_for_email_import_batch",
+        "open_chat_session", "record_chat_time",
         "deduct_chat_message", "reserve_credits", "extend_reservation", "commit_reservation", "release_reservation", "refund_credits", "settle_due_wallets",
         "track_usage_and_deduct_credits", "roll_up_usage",
     ];
@@ -25,6 +27,7 @@ public sealed class AccessTests(TestDatabase db) : IClassFixture<TestDatabase>
         "grant_credits", "add_purchased_credits", "set_cost", "attach_charge", "detach_charge", "charge_rows", "carry_row", "check_column", "ensure_trigger",
         "register_attachment", "register_trigger", "unregister_attachment", "drop_charge_triggers",
         "adjust_credits", "change_plan", "rollback_reset",
+        "attach_chat", "meter_rows", "check_attachable",
     ];
 
     public static TheoryData<string, string[]> Matrix => new()
