@@ -134,6 +134,38 @@ begin
       and r.refund_no = e.entry_no
     where e.kind = 'refund' and r.amount is distinct from e.amount
     union all
+    select p.user_id, 'credits', format('grant of purchase %s', p.purchase_id),
+      case when p.status in ('paid', 'refunded') then 'purchased grant of ' || p.credits else 'none' end,
+      coalesce(g.source || ' grant of ' || g.amount, 'none')
+    from credits.credit_purchases p
+    left join grants g on g.user_id = p.user_id and g.credit_type = 'credits' and g.grant_no = p.grant_no
+    where p.user_id between p_from and p_to
+      and case when p.status in ('paid', 'refunded') then (g.source, g.amount) is distinct from ('purchased', p.credits)
+        else p.grant_no is not null end
+    union all
+    -- What a refund takes or gives back is told by its kind and the grant that it follows from.
+    select p.user_id, 'credits', format('credits taken back of purchase %s', p.purchase_id), coalesce(-e.amount, 0)::text, p.refunded_credits::text
+    from credits.credit_purchases p
+    left join (
+      select e.user_id, e.related_entry_no, sum(e.amount) as amount
+      from entries e
+      where e.credit_type = 'credits' and e.kind in ('revocation', 'debt', 'adjustment', 'grant') and e.related_entry_no is not null
+      group by e.user_id, e.related_entry_no
+    ) e on e.user_id = p.user_id and e.related_entry_no = p.grant_no
+    where p.user_id between p_from and p_to and coalesce(-e.amount, 0) <> p.refunded_credits
+    union all
+    select p.user_id, 'credits', format('refunds of purchase %s', p.purchase_id),
+      format('%s for %s', coalesce(r.credits, 0)::numeric(20,6), coalesce(r.amount_minor, 0)), format('%s for %s', p.refunded_credits, p.refunded_minor)
+    from credits.credit_purchases p
+    left join (
+      select r.user_id, r.purchase_id, sum(r.credits) as credits, sum(r.amount_minor) as amount_minor
+      from credits.credit_purchase_refunds r
+      where r.user_id between p_from and p_to and r.reinstated_at is null
+      group by r.user_id, r.purchase_id
+    ) r on r.user_id = p.user_id and r.purchase_id = p.purchase_id
+    where p.user_id between p_from and p_to
+      and (coalesce(r.credits, 0) <> p.refunded_credits or coalesce(r.amount_minor, 0) <> p.refunded_minor)
+    union all
     select u.user_id, null, format('counter of %s in %s %s', u.action_type, u.period, u.period_no), 'from 0 to ' || coalesce(e.quantity, 0), u.used::text
     from credits.usage_counters u
     left join (

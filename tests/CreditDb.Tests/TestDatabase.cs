@@ -98,6 +98,8 @@ public sealed class TestDatabase(TestServer server) : IAsyncLifetime
           (select string_agg(u::text, E'\n' order by source, row_id) from credits.uncharged_rows u where user_id = $1),
           (select string_agg(r::text, E'\n' order by reservation_id) from credits.credit_reservations r where user_id = $1),
           (select string_agg(f::text, E'\n' order by credit_type, log_id, refund_no) from credits.credit_refunds f where user_id = $1),
+          (select string_agg(p::text, E'\n' order by purchase_id) from credits.credit_purchases p where user_id = $1),
+          (select string_agg(f::text, E'\n' order by purchase_id, refund_no) from credits.credit_purchase_refunds f where user_id = $1),
           (select string_agg(c::text, E'\n' order by action_type, period, period_no) from credits.usage_counters c where user_id = $1),
           (select string_agg(t::text, E'\n' order by attempt_id) from credits.usage_attempts t where user_id = $1),
           (select string_agg(d::text, E'\n' order by day, credit_type, action_type, period_no) from credits.usage_daily d where user_id = $1),

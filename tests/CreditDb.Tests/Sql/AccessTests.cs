@@ -20,6 +20,7 @@ public sealed class AccessTests(TestDatabase db) : IClassFixture<TestDatabase>
         "open_chat_session", "record_chat_time",
         "deduct_chat_message", "reserve_credits", "extend_reservation", "commit_reservation", "release_reservation", "refund_credits", "settle_due_wallets",
         "track_usage_and_deduct_credits", "roll_up_usage",
+        "create_purchase",
     ];
 
     private static readonly string[] Administering =
@@ -28,6 +29,7 @@ public sealed class AccessTests(TestDatabase db) : IClassFixture<TestDatabase>
         "register_attachment", "register_trigger", "unregister_attachment", "drop_charge_triggers",
         "adjust_credits", "change_plan", "rollback_reset",
         "attach_chat", "meter_rows", "check_attachable",
+        "set_package", "complete_purchase", "fail_purchase", "refund_purchase", "reinstate_purchase",
     ];
 
     public static TheoryData<string, string[]> Matrix => new()
