@@ -47,6 +47,30 @@ public sealed class VerifyLedgerTests(TestDatabase db) : IClassFixture<TestDatab
         Assert.Contains(await db.Column<string>("select problem from credits.verify_ledger() where user_id = $1", user), p => p.StartsWith(problem, StringComparison.Ordinal));
     }
 
+    [Theory]
+    [InlineData("update credits.credit_purchases set credits = 99 where user_id = $1", "grant of purchase")]
+    [InlineData("update credits.credit_purchases set grant_no = 77 where user_id = $1", "grant of purchase")]
+    [InlineData("update credits.credit_purchases set grant_no = 2 where user_id = $1", "grant of purchase")]
+    [InlineData("update credits.credit_purchases set refunded_credits = 1 where user_id = $1", "credits taken back of purchase")]
+    [InlineData("update credits.credit_ledger set related_entry_no = null where user_id = $1 and kind = 'debt'", "credits taken back of purchase")]
+    [InlineData("update credits.credit_purchases set refunded_minor = 1 where user_id = $1", "refunds of purchase")]
+    [InlineData("delete from credits.credit_purchase_refunds where user_id = $1 and not is_dispute", "refunds of purchase")]
+    [InlineData("update credits.credit_purchase_refunds set reinstated_at = null where user_id = $1", "refunds of purchase")]
+    public async Task Names_the_damage_to_a_purchase(string damage, string problem)
+    {
+        db.BooksAreDamaged = true;
+        var user = await db.Account();
+        var purchase = (await db.Json("select credits.create_purchase($1, 'starter', 'stripe')", user)).GetProperty("purchase_id").GetGuid();
+        await db.Run("select credits.complete_purchase($1, $2, 'p')", user, purchase);
+        await db.Run("select credits.deduct_credits_for_action($1, 'create_agent', 15)", user);
+        await db.Run("select credits.refund_purchase($1, $2, 200, p_provider_reference => 'd', p_is_dispute => true)", user, purchase);
+        await db.Run("select credits.refund_purchase($1, $2, 100)", user, purchase);
+        await db.Run("select credits.reinstate_purchase($1, $2, 'd')", user, purchase);
+        Assert.Empty(await db.Column<string>("select problem from credits.verify_ledger($1)", user));
+        await db.Run(damage, user);
+        Assert.Contains(await db.Column<string>("select problem from credits.verify_ledger($1)", user), p => p.StartsWith(problem, StringComparison.Ordinal));
+    }
+
     [Fact]
     public async Task Sees_entries_of_nobody()
     {
