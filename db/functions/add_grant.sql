@@ -8,7 +8,8 @@ create or replace function credits.add_grant(
   p_period_no integer default null,
   p_reference text default null,
   p_metadata jsonb default '{}',
-  p_refund_of bigint default null,
+  p_related_entry_no bigint default null,
+  p_kind text default 'grant',
   p_action_type text default null
 )
 returns credits.wallets
@@ -40,9 +41,9 @@ begin
   end if;
   v_entry.reference := p_reference;
   v_entry.metadata := p_metadata;
-  v_entry.related_entry_no := p_refund_of;
+  v_entry.related_entry_no := p_related_entry_no;
   v_entry.action_type := p_action_type;
-  p_wallet := credits.add_entry(p_wallet, p_at, case when p_refund_of is null then 'grant' else 'refund' end, p_amount, null, v_allocations, v_entry);
+  p_wallet := credits.add_entry(p_wallet, p_at, p_kind, p_amount, null, v_allocations, v_entry);
 
   insert into credits.stored_grants
     (user_id, credit_type, grant_no, source, amount, remaining, priority, expires_at, period_no, created_at)
@@ -55,7 +56,7 @@ begin
 end
 $$;
 
-comment on function credits.add_grant(credits.wallets, timestamptz, numeric, text, integer, timestamptz, integer, text, jsonb, bigint, text) is
+comment on function credits.add_grant(credits.wallets, timestamptz, numeric, text, integer, timestamptz, integer, text, jsonb, bigint, text, text) is
   'Internal. Adds a grant with its ledger entry; what the wallet owes is paid from it first, but what '
   'refunded purchases left only from purchased credits. The caller holds the wallet''s lock and saves '
   'the returned wallet.';

@@ -90,8 +90,8 @@ begin
   end if;
   -- Overdrawn then and paid since: there is no grant to go back to, so it becomes one.
   if v_returned.rest > 0 then
-    v_wallet := credits.add_grant(v_wallet, v_now, v_returned.rest, 'refund', p_reference => p_reason, p_refund_of => p_log_id,
-      p_action_type => v_charge.action_type);
+    v_wallet := credits.add_grant(v_wallet, v_now, v_returned.rest, 'refund', p_reference => p_reason, p_related_entry_no => p_log_id,
+      p_kind => 'refund', p_action_type => v_charge.action_type);
     insert into credits.credit_refunds (user_id, credit_type, log_id, refund_no, amount)
     values (p_user_id, p_credit_type, p_log_id, v_wallet.entry_no, v_returned.rest);
   end if;
