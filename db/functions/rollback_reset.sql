@@ -42,7 +42,8 @@ begin
   for v_grant in
     select g.grant_no, g.amount, g.remaining
     from credits.stored_grants g
-    where g.user_id = p_user_id and g.credit_type = p_credit_type and g.source = 'monthly' and g.period_no = v_wallet.allowance_period
+    where g.user_id = p_user_id and g.credit_type = p_credit_type and g.source = 'monthly' and g.period_no is not null
+      and g.created_at >= p_period_start
     order by g.grant_no
     -- The reset's own; what a change of plan added later stays.
     limit 1
