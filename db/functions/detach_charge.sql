@@ -16,6 +16,7 @@ begin
     select a.source
     from credits.charge_attachments a
     where a.relation = coalesce(p_table, a.relation) and a.source = coalesce(p_source, a.source)
+      and not a.settings ? 'opens_accounts'
     order by a.source
   loop
     perform credits.drop_charge_triggers(v_source);

@@ -19,6 +19,14 @@ begin
     values (p_user_id, p_credit_type, p_source, p_key, p_function_name, p_entry_no, p_now, 'infinity');
     return;
   end if;
+  if exists (
+    select
+    from credits.charge_keys k
+    where k.user_id = p_user_id and k.credit_type = p_credit_type and k.source = 'erased' and k.key = credits.erased_key(p_user_id, p_key)
+      and k.expires_at > p_now)
+  then
+    perform credits.fail('UC202', 'the idempotency key was used before the user''s data were erased', jsonb_build_object('code', 'key_erased'));
+  end if;
   insert into credits.charge_keys
     (user_id, credit_type, source, key, function_name, fingerprint, entry_no, result, created_at, expires_at)
   values
@@ -36,4 +44,4 @@ $$;
 
 comment on function credits.remember_key(uuid, text, text, text, text, text, bigint, jsonb, timestamptz) is
   'Internal. Stores a key with its effect, in the same transaction and under the wallet''s lock. A row''s identity stays for ever, a '
-  'caller''s key for 30 days.';
+  'caller''s key for 30 days. Raises UC202, which undoes the effect, for a key that was used before erase_user_data().';

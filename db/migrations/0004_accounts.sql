@@ -6,6 +6,8 @@ create table credits.accounts (
   status text not null default 'active',
   total_minutes_used bigint not null default 0,
   created_at timestamptz not null,
+  status_reason text,
+  status_changed_at timestamptz,
   constraint accounts_pkey primary key (user_id),
   constraint accounts_plan_fkey foreign key (plan_id) references credits.plans (plan_id),
   constraint accounts_status_known check (status in ('active', 'suspended', 'closed')),

@@ -9,6 +9,7 @@ create table credits.stored_grants (
   expires_at timestamptz not null default 'infinity',
   period_no integer,
   created_at timestamptz not null,
+  told_expiry_at timestamptz,
   constraint stored_grants_pkey primary key (user_id, credit_type, grant_no),
   constraint stored_grants_account_fkey foreign key (user_id) references credits.accounts (user_id),
   constraint stored_grants_source_known check (source in ('monthly', 'purchased', 'trial', 'promotional', 'refund', 'adjustment')),
@@ -20,6 +21,10 @@ create table credits.stored_grants (
 -- The spending order, over what can still be spent: an old account's used-up grants cost nothing.
 create index stored_grants_spending_order on credits.stored_grants
   (user_id, credit_type, priority, expires_at, grant_no) where remaining > 0;
+
+-- For notify_expiring(): few grants expire, apart from the monthly ones.
+create index stored_grants_expiring on credits.stored_grants (expires_at)
+  where expires_at < 'infinity' and source <> 'monthly' and told_expiry_at is null;
 
 comment on table credits.stored_grants is
   'Where every credit comes from. grant_no is the number of the ledger entry that granted it. Read the view credit_grants instead: '

@@ -5,7 +5,7 @@ create table credits.charge_attachments (
   settings jsonb not null default '{}',
   triggers jsonb not null default '{}',
   constraint charge_attachments_pkey primary key (source),
-  constraint charge_attachments_source_not_caller check (source <> 'caller' and length(source) between 1 and 255)
+  constraint charge_attachments_source_not_caller check (source not in ('caller', 'import', 'erased') and length(source) between 1 and 255)
 );
 
 comment on table credits.charge_attachments is

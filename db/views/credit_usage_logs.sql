@@ -22,7 +22,30 @@ select
   l.metadata,
   l.created_at
 from credits.credit_ledger l
-where l.kind = 'usage';
+where l.kind = 'usage'
+union all
+select
+  -u.import_no,
+  u.user_id,
+  'credits',
+  u.call_id,
+  case when u.duration_seconds is not null then 'call' else 'action' end,
+  u.action_type,
+  u.quantity,
+  u.amount_used,
+  u.duration_seconds,
+  null,
+  null,
+  null,
+  null,
+  '[]',
+  null,
+  null,
+  null,
+  u.metadata,
+  u.created_at
+from credits.imported_usage u;
 
 comment on view credits.credit_usage_logs is
-  'What was used: one row per charge, with the grants it drew on. id is the entry number, unique per user and credit type.';
+  'What was used: one row per charge, with the grants it drew on. id is the entry number, unique per user and credit type; '
+  'below zero, and without balances, for what import_history() brought.';

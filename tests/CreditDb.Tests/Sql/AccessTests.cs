@@ -21,6 +21,7 @@ public sealed class AccessTests(TestDatabase db) : IClassFixture<TestDatabase>
         "deduct_chat_message", "reserve_credits", "extend_reservation", "commit_reservation", "release_reservation", "refund_credits", "settle_due_wallets",
         "track_usage_and_deduct_credits", "roll_up_usage",
         "create_purchase",
+        "set_threshold", "notify_expiring",
     ];
 
     private static readonly string[] Administering =
@@ -30,6 +31,8 @@ public sealed class AccessTests(TestDatabase db) : IClassFixture<TestDatabase>
         "adjust_credits", "change_plan", "rollback_reset",
         "attach_chat", "meter_rows", "check_attachable",
         "set_package", "complete_purchase", "fail_purchase", "refund_purchase", "reinstate_purchase",
+        "suspend_account", "reactivate_account", "close_account", "erase_user_data", "import_balance", "import_history",
+        "attach_accounts", "detach_accounts", "open_accounts",
     ];
 
     public static TheoryData<string, string[]> Matrix => new()

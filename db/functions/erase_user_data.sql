@@ -1,0 +1,80 @@
+create or replace function credits.erase_user_data(p_user_id uuid)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_now timestamptz;
+  v_wallet credits.wallets;
+  v_entries integer;
+  v_keys integer;
+  v_notifications integer;
+  v_reservations integer;
+  v_imported integer;
+begin
+  perform credits.check_argument(p_user_id is not null, 'p_user_id', 'must not be null');
+  v_now := credits.lock_wallets(p_user_id);
+  perform from credits.accounts a where a.user_id = p_user_id for no key update;
+  if not found then
+    return credits.outcome('unknown_account', jsonb_build_object('user_id', p_user_id));
+  end if;
+  for v_wallet in select w.* from credits.wallets w where w.user_id = p_user_id order by w.credit_type loop
+    v_wallet := credits.apply_due(v_wallet, v_now);
+    v_wallet.change_no := v_wallet.change_no + 1;
+    perform credits.finish_operation(v_wallet, v_now, true);
+  end loop;
+
+  -- The only change that the journal ever sees: what a caller wrote into it goes, what was charged stays. A hold's id is the engine's own.
+  update credits.credit_ledger l
+  set metadata = '{}', reference = null, cost_breakdown = null, actor = null,
+    reference_id = case when exists (
+      select from credits.credit_reservations r where r.user_id = p_user_id and r.reservation_id = l.reference_id) then l.reference_id end
+  where l.user_id = p_user_id and (l.metadata <> '{}' or l.reference is not null or l.cost_breakdown is not null or l.actor is not null
+    or (l.reference_id is not null and not exists (
+      select from credits.credit_reservations r where r.user_id = p_user_id and r.reservation_id = l.reference_id)));
+  get diagnostics v_entries = row_count;
+
+  -- A key is remembered as a hash alone, so that who sends it again is refused (remember_key) instead of charged again.
+  with erased as (
+    delete from credits.charge_keys k
+    where k.user_id = p_user_id and k.source = 'caller'
+    returning k.credit_type, k.key, k.function_name, k.created_at, k.expires_at
+  )
+  insert into credits.charge_keys (user_id, credit_type, source, key, function_name, created_at, expires_at)
+  select p_user_id, e.credit_type, 'erased', credits.erased_key(p_user_id, e.key), e.function_name, e.created_at, e.expires_at
+  from erased e
+  on conflict (user_id, credit_type, source, key) do update set expires_at = greatest(charge_keys.expires_at, excluded.expires_at);
+  get diagnostics v_keys = row_count;
+
+  update credits.notifications n
+  set title = '', message = '', details = '{}', read_at = coalesce(n.read_at, v_now)
+  where n.user_id = p_user_id and (n.title <> '' or n.message <> '' or n.details <> '{}' or n.read_at is null);
+  get diagnostics v_notifications = row_count;
+
+  update credits.credit_reservations r
+  set metadata = '{}'
+  where r.user_id = p_user_id and r.metadata <> '{}';
+  get diagnostics v_reservations = row_count;
+
+  update credits.imported_usage u
+  set metadata = '{}', call_id = null
+  where u.user_id = p_user_id and (u.metadata <> '{}' or u.call_id is not null);
+  get diagnostics v_imported = row_count;
+
+  update credits.accounts a
+  set status_reason = null
+  where a.user_id = p_user_id and a.status_reason is not null;
+
+  return credits.outcome('ok', jsonb_build_object('user_id', p_user_id, 'entries', v_entries, 'keys', v_keys, 'notifications', v_notifications,
+    'reservations', v_reservations, 'imported', v_imported));
+end
+$$;
+
+comment on function credits.erase_user_data(uuid) is
+  'Erases what may be personal in a user''s books: metadata, references, cost breakdowns, actors, stored results, idempotency keys (a hash stays, so that a repeated '
+  'request raises UC202 instead of charging again), the texts of notifications, the reason of a suspension. Amounts, times, actions and prices stay, and so do user ids and '
+  'the ids of charged, listed and imported rows, by which nothing is charged or imported twice; the books still verify. The account stays as open as it was, and what is charged '
+  'later is written as usual: close_account() first, or erase again. Repeating it changes nothing. Returns code ok or unknown_account, and how many entries, keys, '
+  'notifications, reservations and imported entries were erased. Locks all wallets of the user, then the account. Raises UC001 for a null user.';
