@@ -25,6 +25,10 @@ public sealed class VerifyLedgerTests(TestDatabase db) : IClassFixture<TestDatab
     [InlineData("update credits.wallets set held = 5 where user_id = $1", "held by the wallet against the ledger")]
     [InlineData("update credits.credit_ledger set allocations = '{}' where user_id = $1 and entry_no = 2", "allocations of entry 2")]
     [InlineData("insert into credits.uncharged_rows select user_id, source, key, 'x', credit_type, 1, 1, null, 'x', 1, 0, now(), 1 from credits.charge_keys where user_id = $1 and source = 'public.bots'", "row ")]
+    [InlineData("update credits.chat_sessions set credits_used = 1 where user_id = $1", "credits used of chat session")]
+    [InlineData("update credits.chat_sessions set charged_intervals = 3 where user_id = $1", "credits used of chat session")]
+    [InlineData("update credits.chat_sessions set credits_owed = 2 where user_id = $1", "credits owed by chat session")]
+    [InlineData("update credits.wallets set owed = 3 where user_id = $1", "owed by the wallet against its chat sessions")]
     [InlineData("update credits.accounts set total_minutes_used = 7 where user_id = $1", "minutes of charged calls")]
     [InlineData("update credits.usage_daily set amount = amount + 1 where user_id = $1 and action_type = 'create_agent'", "roll-up of create_agent")]
     [InlineData("update credits.usage_daily set refunded = 1 where user_id = $1 and action_type = 'create_agent'", "roll-up of create_agent")]
@@ -40,6 +44,7 @@ public sealed class VerifyLedgerTests(TestDatabase db) : IClassFixture<TestDatab
         await db.Run("select credits.grant_credits($1, 1, 'refund')", user);
         await db.Run("select credits.deduct_credits_for_action($1, 'create_agent', p_idempotency_key => 'k')", user);
         await db.Run("insert into public.calls (user_id, status, duration_seconds) values ($1, 'completed', 61)", user);
+        await db.Run("select credits.record_chat_time($1, (credits.open_chat_session($1) ->> 'session_id')::uuid, 30)", user);
         await db.Run("select credits.roll_up_usage(p_limit => 100000)");
         Assert.Empty(await db.Column<string>("select problem from credits.verify_ledger($1)", user));
         await db.Run(damage, user);
