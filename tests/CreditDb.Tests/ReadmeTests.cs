@@ -32,6 +32,9 @@ public sealed class ReadmeTests(TestDatabase db) : IClassFixture<TestDatabase>
     [InlineData("docs/charging-tables.md")]
     [InlineData("docs/errors.md")]
     [InlineData("docs/dbup.md")]
+    [InlineData("docs/sql-api.md")]
+    [InlineData("docs/credit-model.md")]
+    [InlineData("docs/examples/README.md")]
     public async Task A_page_links_to_files_that_exist(string page)
     {
         var text = await File.ReadAllTextAsync(Path.Combine(Repository, page), TestContext.Current.CancellationToken);

@@ -105,6 +105,29 @@ public sealed class VerbTests(TestServer server) : IDisposable
     }
 
     [Fact]
+    public async Task Docs_writes_the_page_and_tells_by_its_exit_code_whether_a_file_is_current()
+    {
+        await using var database = await server.CreateDatabaseAsync();
+        Write(new ScriptSet().With("functions/verify.sql", Healthy + "comment on function credits.verify_attachments() is 'Internal.';"));
+        await JsonAsync(database, 3, "docs");
+        await JsonAsync(database, 0, "migrate");
+
+        var file = Path.Combine(_folder.FullName, "sql-api.md");
+        await JsonAsync(database, 2, "docs", "--check");
+        Assert.False((await JsonAsync(database, 8, "docs", "--check", "--output", file)).GetProperty("result").GetProperty("isCurrent").GetBoolean());
+        Assert.False(File.Exists(file));
+        await JsonAsync(database, 0, "docs", "--output", file);
+        await JsonAsync(database, 0, "docs", "--check", "--output", file);
+        var written = await File.ReadAllTextAsync(file, Cancellation);
+        Assert.Contains("### credits.items", written, StringComparison.Ordinal);
+        Assert.Equal(written, (await RunAsync(database, "docs")).Output);
+        Assert.Equal(written, (await JsonAsync(database, 0, "docs")).GetProperty("result").GetProperty("text").GetString());
+
+        await database.ExecuteAsync("comment on table credits.items is 'What there is.'");
+        await JsonAsync(database, 8, "docs", "--check", "--output", file);
+    }
+
+    [Fact]
     public async Task Text_for_people_is_plain_when_redirected()
     {
         await using var database = await server.CreateDatabaseAsync();
@@ -153,7 +176,7 @@ public sealed class VerbTests(TestServer server) : IDisposable
 
     private async Task<JsonElement> JsonAsync(EmptyDatabase database, int exitCode, string verb, params string[] arguments)
     {
-        string[] common = verb == "verify" ? [] : ["--from", _folder.FullName, "--role-prefix", database.RolePrefix];
+        string[] common = verb is "verify" or "docs" ? [] : ["--from", _folder.FullName, "--role-prefix", database.RolePrefix];
         var result = await RunAsync(database, [verb, "--json", .. common, .. arguments]);
         Assert.True(exitCode == result.ExitCode, $"{verb} exited with {result.ExitCode}: {result.Output}{result.Error}");
         var document = JsonDocument.Parse(result.Output).RootElement;

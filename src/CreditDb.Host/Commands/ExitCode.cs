@@ -29,7 +29,7 @@ internal static class ExitCodes
            5  the database is newer than this program
            6  a script failed; what was committed before it stays
            7  rollback refused: data would be lost, or no down script
-           8  verification found discrepancies
+           8  verification found discrepancies; docs --check found another text
            9  the database was migrated with another role prefix
           10  a lock could not be had; try again later
         """;

@@ -25,6 +25,13 @@ internal sealed class Output(bool json) : IProgress<MigrationProgress>
             Console.Out.WriteLine(JsonSerializer.Serialize(document, Format));
     }
 
+    /// <summary>A text for another program or a file, as it is.</summary>
+    public void Text(string text)
+    {
+        if (!json)
+            Console.Out.Write(text);
+    }
+
     public void Line(string text, string style = "default") => _console.MarkupLineInterpolated($"[{style}]{text}[/]");
 
     public void Error(string text) => _error.MarkupLineInterpolated($"[red]{text}[/]");
