@@ -13,6 +13,7 @@ declare
   v_notifications integer;
   v_reservations integer;
   v_imported integer;
+  v_own uuid[];
 begin
   perform credits.check_argument(p_user_id is not null, 'p_user_id', 'must not be null');
   v_now := credits.lock_wallets(p_user_id);
@@ -26,14 +27,19 @@ begin
     perform credits.finish_operation(v_wallet, v_now, true);
   end loop;
 
-  -- The only change that the journal ever sees: what a caller wrote into it goes, what was charged stays. A hold's id is the engine's own.
+  -- The only change that the journal ever sees: what a caller wrote into it goes, what was charged stays, and so do the ids of holds and chat
+  -- sessions, by which their books are proven.
+  v_own := array(
+    select r.reservation_id from credits.credit_reservations r where r.user_id = p_user_id
+    union all
+    select s.session_id from credits.chat_sessions s where s.user_id = p_user_id);
   update credits.credit_ledger l
-  set metadata = '{}', reference = null, cost_breakdown = null, actor = null,
-    reference_id = case when exists (
-      select from credits.credit_reservations r where r.user_id = p_user_id and r.reservation_id = l.reference_id) then l.reference_id end
-  where l.user_id = p_user_id and (l.metadata <> '{}' or l.reference is not null or l.cost_breakdown is not null or l.actor is not null
-    or (l.reference_id is not null and not exists (
-      select from credits.credit_reservations r where r.user_id = p_user_id and r.reservation_id = l.reference_id)));
+  set metadata = '{}', cost_breakdown = null, actor = null,
+    reference = case when l.reference_id = any (v_own) then l.reference end,
+    reference_id = case when l.reference_id = any (v_own) then l.reference_id end
+  where l.user_id = p_user_id
+    and (l.metadata <> '{}' or l.cost_breakdown is not null or l.actor is not null
+      or ((l.reference is not null or l.reference_id is not null) and (l.reference_id = any (v_own)) is not true));
   get diagnostics v_entries = row_count;
 
   -- A key is remembered as a hash alone, so that who sends it again is refused (remember_key) instead of charged again.
@@ -63,6 +69,18 @@ begin
   where u.user_id = p_user_id and (u.metadata <> '{}' or u.call_id is not null);
   get diagnostics v_imported = row_count;
 
+  update credits.usage_attempts t
+  set service = null, metadata = '{}'
+  where t.user_id = p_user_id and (t.service is not null or t.metadata <> '{}');
+
+  update credits.credit_purchases p
+  set metadata = '{}', failure_reason = null
+  where p.user_id = p_user_id and (p.metadata <> '{}' or p.failure_reason is not null);
+
+  update credits.credit_purchase_refunds r
+  set reason = null
+  where r.user_id = p_user_id and r.reason is not null;
+
   update credits.accounts a
   set status_reason = null
   where a.user_id = p_user_id and a.status_reason is not null;
@@ -74,7 +92,7 @@ $$;
 
 comment on function credits.erase_user_data(uuid) is
   'Erases what may be personal in a user''s books: metadata, references, cost breakdowns, actors, stored results, idempotency keys (a hash stays, so that a repeated '
-  'request raises UC202 instead of charging again), the texts of notifications, the reason of a suspension. Amounts, times, actions and prices stay, and so do user ids and '
+  'request raises UC202 instead of charging again), the texts of notifications, what was reported of failed attempts, reasons. Amounts, times, actions, prices and the payment provider''s references stay, and so do user ids and '
   'the ids of charged, listed and imported rows, by which nothing is charged or imported twice; the books still verify. The account stays as open as it was, and what is charged '
   'later is written as usual: close_account() first, or erase again. Repeating it changes nothing. Returns code ok or unknown_account, and how many entries, keys, '
   'notifications, reservations and imported entries were erased. Locks all wallets of the user, then the account. Raises UC001 for a null user.';

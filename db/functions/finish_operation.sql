@@ -3,7 +3,7 @@ create or replace function credits.finish_operation(
   p_now timestamptz,
   p_is_told boolean default false
 )
-returns void
+returns credits.wallets
 language plpgsql
 volatile
 as $$
@@ -52,6 +52,7 @@ begin
     p_wallet.open_remaining := p_wallet.open_remaining - v_excess;
   end if;
   perform credits.save_wallet(p_wallet);
+  return p_wallet;
 end
 $$;
 

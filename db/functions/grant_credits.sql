@@ -21,6 +21,7 @@ declare
   v_fingerprint text;
   v_now timestamptz;
   v_before numeric;
+  v_log_id bigint;
   v_result jsonb;
 begin
   p_metadata := coalesce(p_metadata, '{}');
@@ -59,7 +60,8 @@ begin
   v_wallet := credits.add_grant(v_wallet, v_now, p_amount, p_source, p_priority,
     case when p_source = 'monthly' then coalesce(p_expires_at, v_wallet.next_reset_at) else p_expires_at end,
     p_reference => p_reference, p_metadata => p_metadata);
-  perform credits.finish_operation(v_wallet, v_now);
+  v_log_id := v_wallet.entry_no;
+  v_wallet := credits.finish_operation(v_wallet, v_now);
 
   v_result := credits.outcome('ok', jsonb_build_object(
     'credit_type', p_credit_type,
@@ -67,11 +69,11 @@ begin
     'amount', trim_scale(p_amount),
     'balance_before', trim_scale(v_before),
     'balance_after', trim_scale(v_wallet.balance),
-    'log_id', v_wallet.entry_no,
+    'log_id', v_log_id,
     'replayed', false));
   if p_idempotency_key is not null then
     perform credits.remember_key(p_user_id, p_credit_type, 'caller', p_idempotency_key, 'grant_credits', v_fingerprint,
-      v_wallet.entry_no, v_result, v_now);
+      v_log_id, v_result, v_now);
   end if;
   return v_result;
 end
@@ -80,5 +82,5 @@ $$;
 comment on function credits.grant_credits(uuid, numeric, text, timestamptz, integer, text, jsonb, text, text) is
   'Grants credits. Spent by priority (lower first; default monthly 10, trial and promotional 20, others 50), then by expiry, then in the order '
   'granted. Monthly credits without expiry expire when the allowance renews; purchased ones never do. What the wallet owes is paid first. '
-  'Returns code ok or unknown_account, credit_type, source, amount, balance_before, balance_after, log_id (the entry number, which is also the '
+  'Returns code ok or unknown_account, credit_type, source, amount, balance_before, balance_after (what chat sessions owed is paid by then), log_id (the entry number, which is also the '
   'grant''s number) and replayed. Locks the wallet row. Raises UC001 for malformed arguments, UC201 for a key used for another request.';
