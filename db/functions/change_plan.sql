@@ -64,6 +64,10 @@ begin
       where g.user_id = p_user_id and g.credit_type = v_wallet.credit_type and g.source = 'monthly' and g.expires_at > v_now
         and g.period_no is not null;
       v_next_reset_at := credits.period_start(v_account.period_anchor, v_account.time_zone, v_allowance.period, v_period_no + 1);
+      if v_wallet.next_reset_at = 'infinity' then
+        v_wallet.last_reset_at := credits.period_start(v_account.period_anchor, v_account.time_zone, v_allowance.period, v_period_no);
+        v_wallet.told_reset_at := v_wallet.last_reset_at;
+      end if;
       -- From a longer period to a shorter one, the longer one runs out first.
       v_wallet.next_reset_at := case v_wallet.next_reset_at when 'infinity' then v_next_reset_at
         else greatest(v_wallet.next_reset_at, v_next_reset_at) end;

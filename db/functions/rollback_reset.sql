@@ -30,7 +30,7 @@ begin
   end if;
   v_now := greatest(credits.clock_now(), v_wallet.last_entry_at);
   v_wallet := credits.apply_due(v_wallet, v_now);
-  if v_wallet.last_reset_at is distinct from p_period_start then
+  if v_wallet.last_reset_at is distinct from p_period_start or v_wallet.next_reset_at = 'infinity' then
     perform credits.fail('UC320', 'only the running period''s reset can be rolled back', jsonb_build_object('code', 'not_the_running_period',
       'period_start', p_period_start, 'running_period_start', v_wallet.last_reset_at));
   elsif v_wallet.rolled_back_period = v_wallet.allowance_period then
@@ -43,6 +43,7 @@ begin
     select g.grant_no, g.amount, g.remaining
     from credits.stored_grants g
     where g.user_id = p_user_id and g.credit_type = p_credit_type and g.source = 'monthly' and g.period_no is not null
+      -- By its time: days and months of an account that changed its plan have the same numbers.
       and g.created_at >= p_period_start
     order by g.grant_no
     -- The reset's own; what a change of plan added later stays.
