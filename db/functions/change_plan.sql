@@ -17,6 +17,7 @@ declare
   v_next_reset_at timestamptz;
   v_granted numeric;
   v_added jsonb := '{}';
+  v_is_told boolean := false;
 begin
   perform credits.check_argument(p_user_id is not null, 'p_user_id', 'must not be null');
   perform credits.check_argument(exists (select from credits.plans p where p.plan_id = p_plan_id), 'p_plan_id', 'there is no such plan');
@@ -85,7 +86,7 @@ begin
     end if;
     v_wallet.next_due_at := least(v_wallet.next_due_at, v_wallet.next_reset_at);
     v_wallet.change_no := v_wallet.change_no + 1;
-    perform credits.finish_operation(v_wallet, v_now);
+    v_is_told := (credits.finish_operation(v_wallet, v_now, v_is_told)).p_is_told;
   end loop;
   return credits.outcome('ok', jsonb_build_object('plan_id', p_plan_id, 'previous_plan_id', v_account.plan_id, 'granted', v_added));
 end

@@ -1,9 +1,9 @@
 create or replace function credits.finish_operation(
-  p_wallet credits.wallets,
+  inout p_wallet credits.wallets,
   p_now timestamptz,
-  p_is_told boolean default false
+  inout p_is_told boolean default false
 )
-returns credits.wallets
+returns record
 language plpgsql
 volatile
 as $$
@@ -41,6 +41,7 @@ begin
       jsonb_build_object('available', trim_scale(v_spendable), 'next_reset', nullif(p_wallet.next_reset_at, 'infinity')), p_now);
     p_wallet.told_reset_at := p_wallet.last_reset_at;
     p_wallet.change_no := p_wallet.change_no + 1;
+    p_is_told := true;
   end if;
 
   -- The usual charge takes from the open slice without looking further, so the slice ends where there is something to tell.
@@ -52,10 +53,9 @@ begin
     p_wallet.open_remaining := p_wallet.open_remaining - v_excess;
   end if;
   perform credits.save_wallet(p_wallet);
-  return p_wallet;
 end
 $$;
 
 comment on function credits.finish_operation(credits.wallets, timestamptz, boolean) is
-  'Internal. The end of every operation on a wallet: pays what chat sessions owe, saves it, and tells the user what the operation led to, once an episode (running low, used up, '
-  'renewed), but never a second thing where the operation has told one already (p_is_told). The caller holds the wallet''s lock.';
+  'Internal. The end of every operation on a wallet: pays what chat sessions owe, saves it, and tells the user what the operation led to, once an '
+  'episode (running low, used up, renewed), but never a second thing where the operation has told one already (p_is_told). Returns the wallet, and whether something is told now. The caller holds the wallet''s lock.';

@@ -32,7 +32,7 @@ begin
   v_wallet := credits.apply_due(v_wallet, v_now);
   if v_wallet.last_reset_at is distinct from p_period_start or v_wallet.next_reset_at = 'infinity' then
     perform credits.fail('UC320', 'only the running period''s reset can be rolled back', jsonb_build_object('code', 'not_the_running_period',
-      'period_start', p_period_start, 'running_period_start', v_wallet.last_reset_at));
+      'period_start', p_period_start, 'running_period_start', case when v_wallet.next_reset_at < 'infinity' then v_wallet.last_reset_at end));
   elsif v_wallet.rolled_back_period = v_wallet.allowance_period then
     return credits.outcome('already_settled', jsonb_build_object('period_start', p_period_start));
   end if;
