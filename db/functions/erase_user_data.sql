@@ -9,6 +9,7 @@ declare
   v_now timestamptz;
   v_wallet credits.wallets;
   v_entries integer;
+  v_archived integer;
   v_keys integer;
   v_notifications integer;
   v_reservations integer;
@@ -41,6 +42,15 @@ begin
     and (l.metadata <> '{}' or l.cost_breakdown is not null or l.actor is not null
       or ((l.reference is not null or l.reference_id is not null) and (l.reference_id = any (v_own)) is not true));
   get diagnostics v_entries = row_count;
+
+  update credits.credit_ledger_archive l
+  set metadata = '{}', cost_breakdown = null, actor = null,
+    reference = case when l.reference_id = any (v_own) then l.reference end,
+    reference_id = case when l.reference_id = any (v_own) then l.reference_id end
+  where l.user_id = p_user_id
+    and (l.metadata <> '{}' or l.cost_breakdown is not null or l.actor is not null
+      or ((l.reference is not null or l.reference_id is not null) and (l.reference_id = any (v_own)) is not true));
+  get diagnostics v_archived = row_count;
 
   -- A key is remembered as a hash alone, so that who sends it again is refused (remember_key) instead of charged again.
   with erased as (
@@ -85,7 +95,7 @@ begin
   set status_reason = null
   where a.user_id = p_user_id and a.status_reason is not null;
 
-  return credits.outcome('ok', jsonb_build_object('user_id', p_user_id, 'entries', v_entries, 'keys', v_keys, 'notifications', v_notifications,
+  return credits.outcome('ok', jsonb_build_object('user_id', p_user_id, 'entries', v_entries + v_archived, 'keys', v_keys, 'notifications', v_notifications,
     'reservations', v_reservations, 'imported', v_imported));
 end
 $$;

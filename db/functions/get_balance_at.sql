@@ -29,7 +29,7 @@ begin
   while v_low < v_high loop
     v_middle := (v_low + v_high + 1) / 2;
     if exists (
-      select from credits.credit_ledger l
+      select from credits.credit_entries l
       where l.user_id = p_user_id and l.credit_type = p_credit_type and l.entry_no = v_middle and l.created_at <= p_at)
     then
       v_low := v_middle;
@@ -38,7 +38,7 @@ begin
     end if;
   end loop;
   select l.* into v_entry
-  from credits.credit_ledger l
+  from credits.credit_entries l
   where l.user_id = p_user_id and l.credit_type = p_credit_type and l.entry_no = v_low;
   v_balance := coalesce(v_entry.balance_after, 0);
   if v_low = v_wallet.entry_no then

@@ -52,7 +52,7 @@ begin
   end if;
 
   select l.* into v_charge
-  from credits.credit_ledger l
+  from credits.credit_entries l
   where l.user_id = p_user_id and l.credit_type = p_credit_type and l.entry_no = p_log_id and l.kind = 'usage';
   if not found then
     return credits.outcome('not_found', jsonb_build_object('log_id', p_log_id));

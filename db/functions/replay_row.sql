@@ -14,7 +14,7 @@ begin
     'balance_before', trim_scale(l.balance_after - l.amount),
     'balance_after', trim_scale(l.balance_after))
   into v_fields
-  from credits.credit_ledger l
+  from credits.credit_entries l
   left join credits.credit_costs c on c.action_type = l.action_type
   where l.user_id = p_key.user_id and l.credit_type = p_key.credit_type and l.entry_no = p_key.entry_no;
   return credits.outcome('ok', coalesce(v_fields, '{}') || jsonb_build_object('log_id', p_key.entry_no, 'replayed', true));

@@ -52,7 +52,7 @@ begin
         case when l.kind in ('usage', 'refund') then
           credits.period_number(v_wallet.period_anchor, v_wallet.time_zone, 'day', l.created_at)
         end as period_no
-      from credits.credit_ledger l
+      from credits.credit_entries l
       where l.user_id = v_wallet.user_id and l.credit_type = v_wallet.credit_type and l.entry_no > v_mark
     ), d as (
       insert into credits.usage_daily as t (user_id, day, credit_type, action_type, period_no, uses, quantity, amount, refunded)

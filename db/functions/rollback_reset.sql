@@ -63,7 +63,7 @@ begin
   for v_expired in
     select l.entry_no, l.grant_no, -l.amount as amount
     from credits.stored_grants g
-    join credits.credit_ledger l on l.user_id = g.user_id and l.credit_type = g.credit_type and l.grant_no = g.grant_no and l.kind = 'expiry'
+    join credits.credit_entries l on l.user_id = g.user_id and l.credit_type = g.credit_type and l.grant_no = g.grant_no and l.kind = 'expiry'
     where g.user_id = p_user_id and g.credit_type = p_credit_type and g.source = 'monthly' and g.expires_at = p_period_start
       and l.created_at >= p_period_start
     order by l.entry_no

@@ -26,7 +26,7 @@ begin
   while v_high - v_mark > 200 loop
     v_middle := (v_mark + v_high) / 2;
     if (select l.created_at
-        from credits.credit_ledger l
+        from credits.credit_entries l
         where l.user_id = p_user_id and l.credit_type = p_credit_type and l.entry_no <= v_middle
         order by l.entry_no desc
         limit 1) >= p_from then
@@ -42,7 +42,7 @@ begin
       case l.kind when 'usage' then 1::bigint else 0 end,
       case l.kind when 'usage' then l.quantity else 0 end,
       -l.amount
-    from credits.credit_ledger l
+    from credits.credit_entries l
     where l.user_id = p_user_id and l.credit_type = p_credit_type and l.entry_no > v_mark and l.entry_no <= v_newest
       and l.kind in ('usage', 'refund') and l.created_at >= p_from;
 end

@@ -23,9 +23,16 @@ begin
         row_number() over by_number as expected_no,
         lag(l.balance_after, 1, 0::numeric) over by_number + l.amount as expected_balance,
         lag(l.created_at) over by_number as earlier_at
-      from credits.credit_ledger l
+      from credits.credit_entries l
       where l.user_id between p_from and p_to
       window by_number as (partition by l.user_id, l.credit_type order by l.entry_no)
+    ), openings as (
+      select l.* from credits.credit_ledger l where l.user_id between p_from and p_to and l.kind = 'opening'
+    ), archived as (
+      select distinct on (a.user_id, a.credit_type) a.user_id, a.credit_type, a.entry_no, a.created_at, a.balance_after
+      from credits.credit_ledger_archive a
+      where a.user_id between p_from and p_to
+      order by a.user_id, a.credit_type, a.entry_no desc
     ), books as (
       select e.user_id, e.credit_type, max(e.entry_no) as entry_no, sum(e.amount) as amount
       from entries e
@@ -68,6 +75,28 @@ begin
       where e.kind in ('usage', 'refund') and e.entry_no <= r.entry_no
       group by e.user_id, e.credit_type, coalesce(e.action_type, '')
     )
+    select coalesce(o.user_id, a.user_id), coalesce(o.credit_type, a.credit_type), 'opening entry against the archive',
+      concat_ws(' ', 'entry', a.entry_no, 'with a balance of', a.balance_after), concat_ws(' ', 'entry', o.entry_no, 'with a balance of', o.balance_after)
+    from openings o
+    full join archived a on a.user_id = o.user_id and a.credit_type = o.credit_type
+    where (o.entry_no, o.created_at, o.balance_after, o.amount) is distinct from (a.entry_no, a.created_at, a.balance_after, a.balance_after)
+    union all
+    select coalesce(o.user_id, m.user_id), coalesce(o.credit_type, m.credit_type), format('grant %s in the opening entry', coalesce(o.grant_no, m.grant_no)),
+      coalesce(m.amount, 0)::text, coalesce(o.amount, 0)::text
+    from (
+      select m.user_id, m.credit_type, m.grant_no, sum(m.amount) as amount
+      from movements m
+      join archived a on a.user_id = m.user_id and a.credit_type = m.credit_type and m.entry_no <= a.entry_no
+      group by m.user_id, m.credit_type, m.grant_no
+    ) m
+    full join (
+      select o.user_id, o.credit_type, (d.value ->> 'grant')::bigint as grant_no, sum((d.value ->> 'amount')::numeric) as amount
+      from openings o
+      cross join lateral jsonb_array_elements(case jsonb_typeof(o.allocations) when 'array' then o.allocations else '[]' end) d
+      group by o.user_id, o.credit_type, (d.value ->> 'grant')::bigint
+    ) o on o.user_id = m.user_id and o.credit_type = m.credit_type and coalesce(o.grant_no, 0) = coalesce(m.grant_no, 0)
+    where coalesce(m.amount, 0) <> coalesce(o.amount, 0)
+    union all
     select e.user_id, e.credit_type, 'entry number', e.expected_no::text, e.entry_no::text
     from entries e where e.entry_no <> e.expected_no
     union all

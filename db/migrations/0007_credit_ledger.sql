@@ -27,7 +27,7 @@ create table credits.credit_ledger (
 
 comment on table credits.credit_ledger is
   'The journal: every movement of every wallet, numbered without gaps, never changed. Sum of amount = balance of the wallet.';
-comment on column credits.credit_ledger.kind is 'grant, usage, hold, release, refund, expiry, revocation, adjustment or debt.';
+comment on column credits.credit_ledger.kind is 'grant, usage, hold, release, refund, expiry, revocation, adjustment, debt, or opening: in place of the archived entries up to it.';
 comment on column credits.credit_ledger.grant_no is
   'The grant that the whole amount came from or went to; null where allocations says it, or where there was none.';
 comment on column credits.credit_ledger.allocations is

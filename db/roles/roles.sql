@@ -25,7 +25,7 @@ declare
     'charge_rows', 'carry_row', 'check_column', 'ensure_trigger', 'register_attachment', 'register_trigger', 'unregister_attachment', 'drop_charge_triggers',
     'attach_chat', 'meter_rows', 'check_attachable',
     'set_package', 'complete_purchase', 'fail_purchase', 'refund_purchase', 'reinstate_purchase',
-    'suspend_account', 'reactivate_account', 'close_account', 'erase_user_data', 'import_balance', 'import_history',
+    'suspend_account', 'reactivate_account', 'close_account', 'erase_user_data', 'import_balance', 'import_history', 'archive_ledger',
     'attach_accounts', 'detach_accounts', 'open_accounts'];
   v_role text;
   v_item record;
