@@ -76,6 +76,26 @@ public sealed class VerifyLedgerTests(TestDatabase db) : IClassFixture<TestDatab
         Assert.Contains(await db.Column<string>("select problem from credits.verify_ledger($1)", user), p => p.StartsWith(problem, StringComparison.Ordinal));
     }
 
+    [Theory]
+    [InlineData("delete from credits.credit_ledger_archive where user_id = $1 and entry_no = 2", "entry number")]
+    [InlineData("delete from credits.credit_ledger where user_id = $1 and kind = 'opening'", "opening entry against the archive")]
+    [InlineData("delete from credits.credit_ledger_archive where user_id = $1", "opening entry against the archive")]
+    [InlineData("update credits.credit_ledger set amount = amount + 1, balance_after = balance_after + 1 where user_id = $1 and kind = 'opening'", "opening entry against the archive")]
+    [InlineData("update credits.credit_ledger set allocations = '[]' where user_id = $1 and kind = 'opening'", "grant 1 in the opening entry")]
+    [InlineData("update credits.credit_ledger_archive set amount = amount - 1 where user_id = $1 and entry_no = 2", "balance after entry 2")]
+    [InlineData("insert into credits.credit_ledger select * from credits.credit_ledger_archive where user_id = $1 and entry_no = 1", "entry number")]
+    public async Task Names_the_damage_of_an_archive(string damage, string problem)
+    {
+        db.BooksAreDamaged = true;
+        var user = await db.Account(100);
+        await db.Run("insert into public.bots (user_id, name) select $1, 'a' from generate_series(1, 4)", user);
+        await db.Run("select credits.deduct_credits_for_action($1, 'create_agent')", user);
+        await db.Run("select credits.archive_ledger(credits.clock_now())");
+        Assert.Empty(await db.Column<string>("select problem from credits.verify_ledger($1)", user));
+        await db.Run(damage, user);
+        Assert.Contains(await db.Column<string>("select problem from credits.verify_ledger($1)", user), p => p.StartsWith(problem, StringComparison.Ordinal));
+    }
+
     [Fact]
     public async Task Sees_entries_of_nobody()
     {
