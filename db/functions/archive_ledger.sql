@@ -58,7 +58,7 @@ begin
         select (d.value ->> 'grant')::bigint, d.value ->> 'source',
           case l.kind when 'opening' then 1 else sign(l.amount) end * (d.value ->> 'amount')::numeric
         from credits.credit_ledger l
-        cross join lateral jsonb_array_elements(l.allocations) d
+        cross join lateral jsonb_array_elements(case jsonb_typeof(l.allocations) when 'array' then l.allocations else '[]' end) d
         where l.user_id = v_wallet.user_id and l.credit_type = v_wallet.credit_type and l.entry_no <= v_last.entry_no
       ) p
       group by p.grant_no, p.source
