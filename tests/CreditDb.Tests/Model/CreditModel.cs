@@ -95,7 +95,13 @@ public sealed class Wallet(string creditType)
 
     public int? AllowancePeriod { get; set; }
 
-    public int? RolledBackPeriod { get; set; }
+    /// <summary>Whether the reset of the period that runs was rolled back.</summary>
+    public bool IsRolledBack { get; set; }
+
+    public bool WasRolledBack { get; set; }
+
+    /// <summary>Whether the last reset began the period that runs. Not after one that brought nothing, as the plan had no allowance then.</summary>
+    public bool IsResetRunning { get; set; }
 
     public DateTime? LastReset { get; set; }
 
@@ -126,7 +132,9 @@ public sealed class Wallet(string creditType)
         EntryNo = EntryNo,
         LastEntryAt = LastEntryAt,
         AllowancePeriod = AllowancePeriod,
-        RolledBackPeriod = RolledBackPeriod,
+        IsRolledBack = IsRolledBack,
+        WasRolledBack = WasRolledBack,
+        IsResetRunning = IsResetRunning,
         LastReset = LastReset,
         LastResetGrant = LastResetGrant,
         NextReset = NextReset,
@@ -214,6 +222,8 @@ public sealed class CreditModel(Guid userId, Dictionary<string, Price> prices, D
 
     public Plan Plan { get; private set; } = plan;
 
+    public int PlanChanges { get; private set; }
+
     public DateTime Clock { get; set; }
 
     public DateTime Anchor { get; private set; }
@@ -239,6 +249,7 @@ public sealed class CreditModel(Guid userId, Dictionary<string, Price> prices, D
         var copy = new CreditModel(UserId, prices, plans, Plan, zone)
         {
             Clock = Clock,
+            PlanChanges = PlanChanges,
             Anchor = Anchor,
             TotalMinutes = TotalMinutes,
             Counters = new(Counters),
@@ -332,6 +343,7 @@ public sealed class CreditModel(Guid userId, Dictionary<string, Price> prices, D
             }
             else
             {
+                wallet.IsRolledBack = wallet.IsResetRunning = false;
                 wallet.NextReset = allowance is null or { Period: "once" } ? null : PeriodStart(allowance.Period, period + 1);
                 if (wallet.NextReset is not null && period > (wallet.AllowancePeriod ?? -1))
                     Renew(wallet, resetAt, allowance!.Amount, period);
@@ -348,6 +360,7 @@ public sealed class CreditModel(Guid userId, Dictionary<string, Price> prices, D
         wallet.LastReset = at;
         wallet.AddGrant(at, amount, "monthly", expires: wallet.NextReset, period: period);
         wallet.LastResetGrant = wallet.EntryNo;
+        wallet.IsResetRunning = true;
     }
 
     /// <summary>The worker: it changes nothing that anybody sees.</summary>
@@ -433,16 +446,13 @@ public sealed class CreditModel(Guid userId, Dictionary<string, Price> prices, D
 
     public Outcome Deduct(string action, decimal quantity, string? key, Guid? reference)
     {
-        if (!prices.TryGetValue(action, out var price))
-        {
-            Settle(Credits, Now(Credits));
-            return Outcome.Declined("unknown_action");
-        }
-        var wallet = Wallets[price.CreditType];
+        var wallet = Wallets[prices.TryGetValue(action, out var price) ? price.CreditType : "credits"];
         var now = Now(wallet);
         return Keyed(wallet, key, $"deduct {action} {quantity:G29} {reference}", now, () =>
         {
             Settle(wallet, now);
+            if (price is null)
+                return Outcome.Declined("unknown_action");
             var quote = QuoteFor(action, now);
             var amount = Cost(quote.UnitPrice, quantity);
             return Decline(wallet, quote, quantity, amount) ?? Book(wallet, now, quote, quantity, amount);
@@ -784,6 +794,7 @@ public sealed class CreditModel(Guid userId, Dictionary<string, Price> prices, D
         foreach (var wallet in Wallets.Values)
             Settle(wallet, now);
         var previous = Plan.Id;
+        PlanChanges += previous == planId ? 0 : 1;
         Plan = plans[planId];
         var granted = new Dictionary<string, decimal>();
         foreach (var wallet in previous == planId ? [] : Wallets.Values.ToList())
@@ -800,11 +811,9 @@ public sealed class CreditModel(Guid userId, Dictionary<string, Price> prices, D
             var next = PeriodStart(allowance.Period, number + 1);
             wallet.NextReset = wallet.NextReset > next ? wallet.NextReset : next;
             var running = wallet.Grants.Where(g => g is { Source: "monthly", Period: not null } && !(g.Expires <= now)).Sum(g => g.Amount);
-            if (wallet.RolledBackPeriod is not null && wallet.RolledBackPeriod == wallet.AllowancePeriod)
-            {
-                wallet.RolledBackPeriod = number;
+            // A period whose reset was rolled back stays skipped.
+            if (wallet.IsRolledBack)
                 running = allowance.Amount;
-            }
             wallet.AllowancePeriod = number;
             Add(wallet, allowance.Amount - running, "monthly", wallet.NextReset, number);
         }
@@ -825,9 +834,9 @@ public sealed class CreditModel(Guid userId, Dictionary<string, Price> prices, D
         var wallet = Wallets[creditType];
         var now = Now(wallet);
         Settle(wallet, now);
-        if (wallet.LastReset != periodStart)
+        if (wallet.LastReset != periodStart || !wallet.IsResetRunning)
             return Outcome.Error("UC320");
-        if (wallet.RolledBackPeriod == wallet.AllowancePeriod)
+        if (wallet.IsRolledBack)
             return Outcome.Declined("already_settled");
         var grant = wallet.Find(wallet.LastResetGrant);
         var revoked = grant.Remaining;
@@ -845,7 +854,7 @@ public sealed class CreditModel(Guid userId, Dictionary<string, Price> prices, D
                 restored += amount;
             }
         }
-        wallet.RolledBackPeriod = wallet.AllowancePeriod;
+        wallet.IsRolledBack = wallet.WasRolledBack = true;
         return Outcome.Ok(("revoked", revoked), ("written_off", grant.Amount - revoked), ("restored", restored), ("balance_after", wallet.Balance));
     }
 }

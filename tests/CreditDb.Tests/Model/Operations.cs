@@ -187,14 +187,18 @@ public sealed class Operations
         : new Operation($"select credits.release_reservation({model.UserId.Sql()}, {hold.Reservation.Id.Sql()}, 'not needed')",
             m => m.ReleaseReservation(hold.Reservation.Id));
 
-    private Operation ChangePlan(CreditModel model)
+    private Operation? ChangePlan(CreditModel model)
     {
+        if (KnownIssues.RollbackAndPlanChange && model.Wallets.Values.Any(w => w.WasRolledBack && !w.IsRolledBack))
+            return null;
         var plan = Pick(World.Plans.Keys);
         return new Operation($"select credits.change_plan({model.UserId.Sql()}, '{plan}')", m => m.ChangePlan(plan));
     }
 
     private Operation? RollbackReset(CreditModel model)
     {
+        if (KnownIssues.RollbackAndPlanChange && model.PlanChanges > 0)
+            return null;
         var type = CreditType();
         var projected = model.Copy();
         projected.Settle(projected.Wallets[type], projected.Now(projected.Wallets[type]));
