@@ -73,8 +73,7 @@ begin
       v_wallet.next_reset_at := case v_wallet.next_reset_at when 'infinity' then v_next_reset_at
         else greatest(v_wallet.next_reset_at, v_next_reset_at) end;
       -- A period whose reset was rolled back stays skipped.
-      if v_wallet.rolled_back_period = v_wallet.allowance_period then
-        v_wallet.rolled_back_period := v_period_no;
+      if v_wallet.rolled_back_reset_at = v_wallet.last_reset_at then
         v_granted := v_allowance.amount;
       end if;
       v_wallet.allowance_period := v_period_no;

@@ -24,6 +24,7 @@ declare
   v_allocations jsonb;
   v_returned record;
   v_entry credits.credit_ledger;
+  v_refund_no bigint;
   v_result jsonb;
 begin
   perform credits.check_argument(p_user_id is not null, 'p_user_id', 'must not be null');
@@ -84,16 +85,18 @@ begin
   v_entry.reference := p_reason;
   if v_returned.rest < v_amount then
     v_wallet := credits.add_entry(v_wallet, v_now, 'refund', v_amount - v_returned.rest, null, v_returned.allocations, v_entry);
+    v_refund_no := v_wallet.entry_no;
     insert into credits.credit_refunds (user_id, credit_type, log_id, refund_no, amount)
-    values (p_user_id, p_credit_type, p_log_id, v_wallet.entry_no, v_amount - v_returned.rest);
+    values (p_user_id, p_credit_type, p_log_id, v_refund_no, v_amount - v_returned.rest);
     v_wallet := credits.expire_returned(v_wallet, v_now, v_returned.allocations);
   end if;
   -- Overdrawn then and paid since: there is no grant to go back to, so it becomes one.
   if v_returned.rest > 0 then
     v_wallet := credits.add_grant(v_wallet, v_now, v_returned.rest, 'refund', p_reference => p_reason, p_related_entry_no => p_log_id,
       p_kind => 'refund', p_action_type => v_charge.action_type);
+    v_refund_no := v_wallet.entry_no;
     insert into credits.credit_refunds (user_id, credit_type, log_id, refund_no, amount)
-    values (p_user_id, p_credit_type, p_log_id, v_wallet.entry_no, v_returned.rest);
+    values (p_user_id, p_credit_type, p_log_id, v_refund_no, v_returned.rest);
   end if;
   v_wallet.next_due_at := least(v_wallet.next_due_at, credits.next_due_at(v_wallet));
   perform credits.finish_operation(v_wallet, v_now);
@@ -104,10 +107,10 @@ begin
     'credits_refunded', trim_scale(v_amount),
     'refundable', trim_scale(v_refundable - v_amount),
     'balance_after', trim_scale(v_wallet.balance),
-    'refund_log_id', v_wallet.entry_no,
+    'refund_log_id', v_refund_no,
     'replayed', false));
   if p_idempotency_key is not null then
-    perform credits.remember_key(p_user_id, p_credit_type, 'caller', p_idempotency_key, 'refund_credits', v_fingerprint, v_wallet.entry_no,
+    perform credits.remember_key(p_user_id, p_credit_type, 'caller', p_idempotency_key, 'refund_credits', v_fingerprint, v_refund_no,
       v_result, v_now);
   end if;
   return v_result;

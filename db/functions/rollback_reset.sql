@@ -33,7 +33,7 @@ begin
   if v_wallet.last_reset_at is distinct from p_period_start or v_wallet.next_reset_at = 'infinity' then
     perform credits.fail('UC320', 'only the running period''s reset can be rolled back', jsonb_build_object('code', 'not_the_running_period',
       'period_start', p_period_start, 'running_period_start', case when v_wallet.next_reset_at < 'infinity' then v_wallet.last_reset_at end));
-  elsif v_wallet.rolled_back_period = v_wallet.allowance_period then
+  elsif v_wallet.rolled_back_reset_at = v_wallet.last_reset_at then
     return credits.outcome('already_settled', jsonb_build_object('period_start', p_period_start));
   end if;
   v_wallet := credits.flush_open_grant(v_wallet);
@@ -77,7 +77,7 @@ begin
     v_restored := v_restored + v_expired.amount;
   end loop;
 
-  v_wallet.rolled_back_period := v_wallet.allowance_period;
+  v_wallet.rolled_back_reset_at := v_wallet.last_reset_at;
   v_wallet.change_no := v_wallet.change_no + 1;
   v_wallet.next_due_at := credits.next_due_at(v_wallet);
   perform credits.finish_operation(v_wallet, v_now);

@@ -12,7 +12,7 @@ create table credits.wallets (
   last_entry_at timestamptz not null,
   next_due_at timestamptz not null default 'infinity',
   allowance_period integer,
-  rolled_back_period integer,
+  rolled_back_reset_at timestamptz,
   last_reset_at timestamptz,
   next_reset_at timestamptz not null default 'infinity',
   open_grant_no bigint,
