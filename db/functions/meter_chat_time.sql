@@ -35,8 +35,9 @@ begin
   from credits.chat_sessions s
   where s.user_id = p_user_id and s.session_id = p_session_id
   for update;
-  if v_session.credit_type <> v_wallet.credit_type then
-    raise exception using errcode = '40001', message = 'the session was priced for another wallet meanwhile';
+  -- The account was opened while this waited for the session. Locking its wallet now would be the wrong order.
+  if v_session.credit_type is not null and v_session.credit_type is distinct from v_wallet.credit_type then
+    raise exception using errcode = '40001', message = 'the session was priced for a wallet meanwhile';
   end if;
 
   v_allowed := floor(extract(epoch from greatest(v_now, v_session.updated_at) - v_session.started_at)) + c_tolerance;
@@ -94,4 +95,4 @@ $$;
 
 comment on function credits.meter_chat_time(uuid, uuid, integer, boolean) is
   'Internal. record_chat_time; p_is_lenient records a total that is ahead of the clock as far as it may be, instead of refusing it. Locks the wallet '
-  'row, then the session''s; without an account only the session''s.';
+  'row, then the session''s; without an account only the session''s. Raises 40001 if the account is opened at the same time.';
