@@ -5,7 +5,8 @@ create or replace function credits.set_cost(
   p_unit_description text default null,
   p_on_insufficient text default null,
   p_is_active boolean default null,
-  p_credit_type text default null
+  p_credit_type text default null,
+  p_unit_seconds integer default null
 )
 returns jsonb
 language plpgsql
@@ -26,6 +27,7 @@ begin
   perform credits.check_argument(coalesce(p_on_insufficient in ('notify', 'reject', 'debt'), true),
     'p_on_insufficient', 'must be notify, reject or debt');
   perform credits.check_argument(coalesce(p_credit_type ~ '^[a-z][a-z0-9_]{0,62}$', true), 'p_credit_type', 'must be a lower-case name');
+  perform credits.check_argument(coalesce(p_unit_seconds > 0, true), 'p_unit_seconds', 'must be greater than zero');
 
   if p_cost_per_unit is not null then
     insert into credits.credit_costs
@@ -42,7 +44,8 @@ begin
     action_name = coalesce(p_action_name, c.action_name),
     unit_description = coalesce(p_unit_description, c.unit_description),
     on_insufficient = coalesce(p_on_insufficient, c.on_insufficient),
-    is_active = coalesce(p_is_active, c.is_active)
+    is_active = coalesce(p_is_active, c.is_active),
+    unit_seconds = coalesce(p_unit_seconds, c.unit_seconds)
   where c.action_type = p_action_type
   returning c.* into v_cost;
   perform credits.check_argument(found, 'p_cost_per_unit', 'a new action needs a price');
@@ -52,6 +55,7 @@ begin
 end
 $$;
 
-comment on function credits.set_cost(text, numeric, text, text, text, boolean, text) is
-  'Adds an action to the price list or changes one; what is null stays (a new action needs a price). 0 makes it free. Holds for charges that '
+comment on function credits.set_cost(text, numeric, text, text, text, boolean, text, integer) is
+  'Adds an action to the price list or changes one; what is null stays (a new action needs a price). 0 makes it free. p_unit_seconds '
+  'is for what is metered by time: how long one unit is. Holds for charges that '
   'begin after the commit; history is never repriced. Returns the row. Locks the price row. Raises UC001 for malformed arguments.';
