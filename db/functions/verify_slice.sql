@@ -23,8 +23,11 @@ begin
         row_number() over by_number as expected_no,
         lag(l.balance_after, 1, 0::numeric) over by_number + l.amount as expected_balance,
         lag(l.created_at) over by_number as earlier_at
-      from credits.credit_entries l
-      where l.user_id between p_from and p_to
+      from (
+        select n.*, false as is_archived from credits.credit_ledger n where n.user_id between p_from and p_to and n.kind <> 'opening'
+        union all
+        select a.*, true from credits.credit_ledger_archive a where a.user_id between p_from and p_to
+      ) l
       window by_number as (partition by l.user_id, l.credit_type order by l.entry_no)
     ), openings as (
       select l.* from credits.credit_ledger l where l.user_id between p_from and p_to and l.kind = 'opening'
@@ -39,11 +42,11 @@ begin
       group by e.user_id, e.credit_type
     ), movements as (
       -- What each entry took from a grant (below zero) or gave to it.
-      select e.user_id, e.credit_type, e.entry_no, e.grant_no, e.amount
+      select e.user_id, e.credit_type, e.entry_no, e.grant_no, e.amount, e.is_archived
       from entries e
       where e.grant_no is not null
       union all
-      select e.user_id, e.credit_type, e.entry_no, (d.value ->> 'grant')::bigint, sign(e.amount) * (d.value ->> 'amount')::numeric
+      select e.user_id, e.credit_type, e.entry_no, (d.value ->> 'grant')::bigint, sign(e.amount) * (d.value ->> 'amount')::numeric, e.is_archived
       from entries e
       cross join lateral jsonb_array_elements(case jsonb_typeof(e.allocations) when 'array' then e.allocations else '[]' end) d
       where e.allocations is not null
@@ -86,7 +89,7 @@ begin
     from (
       select m.user_id, m.credit_type, m.grant_no, sum(m.amount) as amount
       from movements m
-      join archived a on a.user_id = m.user_id and a.credit_type = m.credit_type and m.entry_no <= a.entry_no
+      where m.is_archived
       group by m.user_id, m.credit_type, m.grant_no
     ) m
     full join (

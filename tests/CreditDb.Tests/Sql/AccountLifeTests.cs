@@ -168,10 +168,10 @@ public sealed class AccountLifeTests(TestDatabase db) : IClassFixture<TestDataba
         var user = await db.Account(1000);
         await Task.WhenAll(Enumerable.Range(0, 32).Select(n => Retrying(level, n % 4 == 3
             ? "select credits.erase_user_data($1)"
-            : $$"""select credits.deduct_credits_for_action($1, 'create_agent', p_metadata => '{"name": "ada"}', p_idempotency_key => 'k{{n}}')""", user)));
+            : $$"""select credits.deduct_credits_for_action($1, 'create_agent', p_metadata => '{"name": "ada@example"}', p_idempotency_key => 'k{{n}}')""", user)));
         Assert.Equal((880m, 24L), (await db.Balance(user), await db.Charges(user)));
         await db.Run("select credits.erase_user_data($1)", user);
-        Assert.DoesNotContain("ada", await db.Snapshot(user), StringComparison.Ordinal);
+        Assert.DoesNotContain("ada@example", await db.Snapshot(user), StringComparison.Ordinal);
         foreach (var n in new[] { 0, 5, 10 })
             await db.Fails("UC202", $"select credits.deduct_credits_for_action($1, 'create_agent', p_idempotency_key => 'k{n}')", user);
         Assert.Equal(880, await db.Balance(user));
