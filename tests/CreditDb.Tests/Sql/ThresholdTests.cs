@@ -1,7 +1,7 @@
 namespace CreditDb.Tests.Sql;
 
 /// <summary>Running low, at a level that the user chose, and credits about to expire.</summary>
-public sealed class NotificationTests(TestDatabase db) : IClassFixture<TestDatabase>
+public sealed class ThresholdTests(TestDatabase db) : IClassFixture<TestDatabase>
 {
     [Fact]
     public async Task A_fall_to_the_threshold_is_told_once_an_episode()
