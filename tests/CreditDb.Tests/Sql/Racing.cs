@@ -28,11 +28,10 @@ internal static class Racing
                 }
                 catch (PostgresException e) when (e.SqlState is PostgresErrorCodes.SerializationFailure or PostgresErrorCodes.DeadlockDetected)
                 {
-                    await transaction.RollbackAsync();
+                    // Once more; leaving the block rolls back.
                 }
                 catch (PostgresException e) when (e.SqlState.StartsWith("UC", StringComparison.Ordinal))
                 {
-                    await transaction.RollbackAsync();
                     return JsonDocument.Parse($$"""{"code": "{{e.SqlState}}", "success": false, "replayed": false}""").RootElement;
                 }
             }

@@ -1,0 +1,173 @@
+namespace CreditDb.Tests.Sql;
+
+/// <summary>What people are told: once an episode, and one thing per user and statement.</summary>
+public sealed class NotificationTests(TestDatabase db) : IClassFixture<TestDatabase>
+{
+    private const string Spend = "select credits.deduct_credits_for_action($1, 'prompt_formatting', $2)";
+
+    [Fact]
+    public async Task Low_is_told_once_an_episode_by_the_charge_that_leads_there()
+    {
+        var user = await Account(20, threshold: 5);
+        await db.Run(Spend, user, 14m);
+        Assert.Empty(await db.Told(user));
+        await db.Run(Spend, user, 1m);
+        Assert.Equal(["low_balance 1"], await db.Told(user));
+        Assert.Equal("{\"available\": 5, \"threshold\": 5}", await db.Value<string>("select details::text from credits.notifications where user_id = $1", user));
+        await db.Run(Spend, user, 1m);
+        await db.Run(Spend, user, 1m);
+        Assert.Equal(["low_balance 1"], await db.Told(user));
+        await db.Run("select credits.add_purchased_credits($1, 10)", user);
+        await db.Run(Spend, user, 9m);
+        Assert.Equal(["low_balance 2"], await db.Told(user));
+    }
+
+    [Fact]
+    public async Task The_usual_charge_of_one_unit_finds_the_threshold_too()
+    {
+        var user = await Account(10, threshold: 5);
+        for (var i = 0; i < 5; i++)
+        {
+            Assert.Empty(await db.Told(user));
+            await db.Run("select credits.deduct_credits_for_action($1, 'prompt_formatting')", user);
+        }
+        Assert.Equal(["low_balance 1"], await db.Told(user));
+        for (var i = 0; i < 4; i++)
+            await db.Run("select credits.deduct_credits_for_action($1, 'prompt_formatting')", user);
+        Assert.Equal(["low_balance 1"], await db.Told(user));
+        await db.Run("select credits.deduct_credits_for_action($1, 'prompt_formatting')", user);
+        Assert.Equal(["exhausted 1", "low_balance 1"], (await db.Told(user)).Order());
+    }
+
+    [Fact]
+    public async Task Exhausted_is_told_once_and_instead_of_low()
+    {
+        var user = await Account(20, threshold: 5);
+        await db.Run(Spend, user, 20m);
+        Assert.Equal(["exhausted 1"], await db.Told(user));
+        await db.Run(Spend, user, 1m);
+        await db.Run("select credits.deduct_credits_for_action($1, 'chat_message')", user);
+        Assert.Equal(["exhausted 1"], await db.Told(user));
+        await db.Run("select credits.add_purchased_credits($1, 6)", user);
+        await db.Run(Spend, user, 6m);
+        Assert.Equal(["exhausted 2"], await db.Told(user));
+    }
+
+    [Fact]
+    public async Task Who_never_had_credits_is_not_told_that_they_are_used_up()
+    {
+        var user = await db.Account();
+        await db.Run("select credits.deduct_chat_message($1)", user);
+        await db.Run(Spend, user, 1m);
+        Assert.Empty(await db.Told(user));
+        Assert.Equal(1, await db.Value<long>("select count(*) from credits.notifications where user_id = $1", user));
+    }
+
+    [Fact]
+    public async Task A_hold_that_leads_there_tells_and_its_release_ends_the_episode()
+    {
+        var user = await Account(20, threshold: 5);
+        for (var i = 1; i <= 2; i++)
+        {
+            var id = (await db.Json("select credits.reserve_credits($1, 'prompt_formatting', 16)", user)).GetProperty("reservation_id").GetGuid();
+            Assert.Equal([$"low_balance {i}"], await db.Told(user));
+            await db.Run("select credits.release_reservation($1, $2)", user, id);
+        }
+    }
+
+    [Fact]
+    public async Task A_read_notification_is_left_and_the_next_episode_is_a_new_one()
+    {
+        var user = await Account(20, threshold: 5);
+        await db.Run(Spend, user, 16m);
+        await db.Run("update credits.notifications set read_at = now() where user_id = $1", user);
+        await db.Run("select credits.add_purchased_credits($1, 20)", user);
+        await db.Run(Spend, user, 20m);
+        Assert.Equal(["low_balance 1", "low_balance 1"], await db.Told(user));
+    }
+
+    [Fact]
+    public async Task A_reset_is_told_once_whoever_applies_it_and_the_opening_is_none()
+    {
+        await db.SetClock("2026-01-15 00:00Z");
+        var (user, idle) = (Guid.NewGuid(), Guid.NewGuid());
+        await db.Run("select credits.open_account($1), credits.open_account($2)", user, idle);
+        Assert.Empty(await db.Told(user));
+        await db.SetClock("2026-02-15 00:00Z");
+        await Task.WhenAll(Enumerable.Range(0, 8).Select(_ => db.Run(Spend, user, 1m)));
+        await db.Run("select credits.settle_due_wallets(1000)");
+        await db.Run("select credits.settle_due_wallets(1000)");
+        Assert.Equal(["reset 1"], await db.Told(user));
+        Assert.Equal(["reset 1"], await db.Told(idle));
+        await db.SetClock("2026-03-15 00:00Z");
+        await db.Run("select credits.settle_due_wallets(1000)");
+        Assert.Equal(["reset 2"], await db.Told(idle));
+    }
+
+    [Fact]
+    public async Task A_reset_and_a_decline_in_one_statement_are_told_one_after_the_other()
+    {
+        await db.SetClock("2026-01-15 00:00Z");
+        var user = Guid.NewGuid();
+        await db.Run("select credits.open_account($1)", user);
+        await db.SetClock("2026-02-15 00:00Z");
+        Assert.Equal("insufficient_credits", (await db.Json(Spend, user, 1000m)).Text("code"));
+        Assert.Empty(await db.Told(user));
+        Assert.Equal(1, await Notifications(user));
+        await db.Run(Spend, user, 1m);
+        Assert.Equal(["reset 1"], await db.Told(user));
+    }
+
+    [Theory]
+    [InlineData(25_000, "low_balance 1")]
+    [InlineData(20_050, "low_balance 1")]
+    [InlineData(20_000, "exhausted 1")]
+    [InlineData(15_000, "deduction_failed 1")]
+    public async Task Twenty_thousand_rows_in_one_statement_tell_one_thing(int credits, string told)
+    {
+        var user = await Account(credits, threshold: 5000);
+        var other = await Account(10, threshold: 1);
+        await db.Run("insert into public.email_templates (user_id, name) select case when n = 7 then $2 else $1 end, 'a' from generate_series(0, 20000) n", user, other);
+        Assert.Equal([told], await db.Column<string>("select type || ' ' || repeats from credits.notifications where user_id = $1", user));
+        Assert.Equal(0, await Notifications(other));
+        Assert.Equal(Math.Min(credits, 20_000), await db.Charges(user));
+    }
+
+    [Fact]
+    public async Task A_change_of_plan_with_two_wallets_due_tells_one_thing()
+    {
+        var user = await TwoDailyWallets();
+        await db.SetClock("2026-01-16 00:00Z");
+        await db.Run("select credits.change_plan($1, 'paid')", user);
+        Assert.Equal(1, await Notifications(user));
+    }
+
+    [Fact]
+    public async Task A_worker_with_two_wallets_of_a_user_tells_one_thing_a_statement()
+    {
+        var user = await TwoDailyWallets();
+        await db.SetClock("2026-01-16 00:00Z");
+        await db.Run("select credits.settle_due_wallets(1000)");
+        Assert.Equal(1, await Notifications(user));
+    }
+
+    private Task<long> Notifications(Guid user) => db.Value<long>("select count(*) from credits.notifications where user_id = $1", user);
+
+    private async Task<Guid> Account(decimal credits, decimal threshold)
+    {
+        var user = await db.Account();
+        await db.Run("update credits.wallets set low_threshold = $2 where user_id = $1 and credit_type = 'credits'", user, threshold);
+        await db.Run("select credits.add_purchased_credits($1, $2)", user, credits);
+        return user;
+    }
+
+    private async Task<Guid> TwoDailyWallets()
+    {
+        await db.SetClock("2026-01-15 00:00Z");
+        await db.Run("insert into credits.plans (plan_id, plan_name) values ('days', 'Days') on conflict do nothing");
+        await db.Run("insert into credits.plan_allowances values ('days', 'credits', 10, 'day'), ('days', 'chat_messages', 5, 'day') on conflict do nothing");
+        var user = Guid.NewGuid();
+        await db.Run("select credits.open_account($1, 'days')", user);
+        return user;
+    }
+}
