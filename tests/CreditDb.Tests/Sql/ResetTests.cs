@@ -243,6 +243,27 @@ public sealed class ResetTests(TestDatabase db) : IClassFixture<TestDatabase>
     }
 
     [Fact]
+    public async Task A_period_that_was_rolled_back_does_not_spoil_a_later_one()
+    {
+        var user = await Open("2026-01-15 00:00Z");
+        await db.SetClock("2026-02-15 00:00Z");
+        await db.Run(Rollback, user, "2026-02-15 00:00Z");
+        await db.Run("select credits.change_plan($1, 'paid')", user);
+        await db.SetClock("2026-04-20 00:00Z");
+        await db.Run("select credits.change_plan($1, 'pro')", user);
+        Assert.Equal(5000, await db.Balance(user));
+
+        await DailyPlan();
+        user = await Open("2026-01-15 00:00Z", "day");
+        await db.SetClock("2026-01-17 00:00Z");
+        await db.Run(Rollback, user, "2026-01-17 00:00Z");
+        await db.SetClock("2026-01-18 00:00Z");
+        await db.Run("select credits.change_plan($1, 'free')", user);
+        await db.SetClock("2026-03-15 00:00Z");
+        Assert.Equal(100m, (await db.Json(Rollback, user, "2026-03-15 00:00Z")).Number("revoked"));
+    }
+
+    [Fact]
     public async Task Once_the_plan_renews_nothing_there_is_no_running_reset_to_roll_back()
     {
         var user = await Open("2026-01-15 00:00Z");
