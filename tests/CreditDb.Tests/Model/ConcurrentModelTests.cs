@@ -15,8 +15,8 @@ public sealed class ConcurrentModelTests(TestDatabase db, ITestOutputHelper outp
     private const int Users = 3;
     private const int OperationsEach = 150;
 
-    /// <summary>How much faster than the wall clock: a second is about a day.</summary>
-    private const int Speed = 100_000;
+    /// <summary>How much faster than the wall clock: four seconds are about a day.</summary>
+    private const int Speed = 20_000;
 
     private static readonly string[] Plans = ["free", "daily", "once", "paid"];
     private static readonly string[] Named = ["UC101", "UC102", "UC201", "UC310", "UC311", "UC312", "UC320"];
@@ -49,9 +49,15 @@ public sealed class ConcurrentModelTests(TestDatabase db, ITestOutputHelper outp
         output.WriteLine($"Seed {seed}");
         using var done = new CancellationTokenSource();
         var watching = WatchAsync(done.Token);
-        await Task.WhenAll(Enumerable.Range(0, Connections).Select(n => FireAsync(n, new Random(unchecked((seed * 31) + n)))));
-        await done.CancelAsync();
-        await watching;
+        try
+        {
+            await Task.WhenAll(Enumerable.Range(0, Connections).Select(n => FireAsync(n, new Random(unchecked((seed * 31) + n)))));
+        }
+        finally
+        {
+            await done.CancelAsync();
+            await watching;
+        }
 
         output.WriteLine(string.Join("\n", _counts.OrderBy(c => c.Key).Select(c => $"{c.Key}: {c.Value}")));
         Assert.True(_counts["ok"] > Connections * OperationsEach / 4, "too few operations went through to say anything");
@@ -118,17 +124,17 @@ public sealed class ConcurrentModelTests(TestDatabase db, ITestOutputHelper outp
             foreach (var shot in shots)
             {
                 if (shot.Sql.StartsWith("select", StringComparison.Ordinal))
-                    answers.Add((shot, await connection.Json($"select to_jsonb(r) from ({shot.Sql}) a (r)")));
+                    answers.Add((shot, await connection.Json($"select to_jsonb(r)::text from ({shot.Sql}) a (r)")));
                 else
                     await connection.Run(shot.Sql);
             }
             await transaction.CommitAsync();
         }
-        catch (PostgresException error) when (Named.Contains(error.SqlState) || ToBeRetried.Contains(error.SqlState))
+        catch (PostgresException error) when (Named.Contains(error.SqlState) || ToBeRetried.Contains(error.SqlState) || IsTooLate(error))
         {
             _counts.AddOrUpdate(error.SqlState, 1, (_, n) => n + 1);
             await transaction.RollbackAsync(CancellationToken.None);
-            return Named.Contains(error.SqlState);
+            return !ToBeRetried.Contains(error.SqlState);
         }
         catch (PostgresException error)
         {
@@ -138,6 +144,10 @@ public sealed class ConcurrentModelTests(TestDatabase db, ITestOutputHelper outp
             Note(shot, answer);
         return true;
     }
+
+    /// <summary>While it waited for the lock the others' clocks went past the expiry that it asked for.</summary>
+    private static bool IsTooLate(PostgresException error) =>
+        error.SqlState == "UC001" && error.Detail?.Contains("p_expires_at", StringComparison.Ordinal) == true;
 
     private void Note(Shot shot, JsonElement answer)
     {
@@ -176,15 +186,15 @@ public sealed class ConcurrentModelTests(TestDatabase db, ITestOutputHelper outp
             < 21 => new(id, $"select credits.grant_credits({user}, {amount.Sql()}, 'promotional', {Clock(random.Next(3600, 200_000)).Sql()}, p_reference => 'test')", "amount", "granted"),
             < 23 => new(id, $"select credits.add_purchased_credits({user}, {(key + 1)}, 'test', 'payment {key}')", "amount", "granted"),
             < 24 => new(id, $"select credits.adjust_credits({user}, {(-amount).Sql()}, 'taken')", "amount", "taken"),
-            < 27 => new(id, $"select credits.refund_credits({user}, {charge + 1 - (random.Next(9) == 0 ? 0 : 1)}, {(random.Next(2) == 0 ? "null" : "0.4")})", "credits_refunded", "refunded"),
+            < 27 => new(id, $"select credits.refund_credits({user}, {(charge == 0 || random.Next(9) == 0 ? charge + 1 : charge)}, {(random.Next(2) == 0 ? "null" : "0.4")})", "credits_refunded", "refunded"),
             < 31 => new(id, $"select credits.reserve_credits({user}, '{action}', {random.Next(1, 5)}, '{random.Next(1, 100_000)} seconds')", "credits_held", "held"),
             < 32 => new(id, $"select credits.extend_reservation({user}, {hold}, '1 hour')"),
             < 35 => Charge($"select credits.commit_reservation({user}, {hold}, {(random.Next(2) == 0 ? "null" : "2")})"),
             < 37 => new(id, $"select credits.release_reservation({user}, {hold})"),
             < 38 => new(id, $"select credits.change_plan({user}, '{Plans[random.Next(Plans.Length)]}')"),
             < 39 => new(id, $"select credits.settle_due_wallets({random.Next(1, 5)})"),
-            _ => new(id, $"select credits.rollback_reset({user}, 'credits', (credits.get_credit_balance({user}) ->> 'last_monthly_reset')::timestamptz, 'test') "
-                + $"where credits.get_credit_balance({user}) ->> 'last_monthly_reset' is not null union all select null limit 1", "revoked", "revoked"),
+            _ => new(id, $"select credits.rollback_reset({user}, 'credits', coalesce((credits.get_credit_balance({user}) ->> 'last_monthly_reset')::timestamptz, "
+                + "'2000-01-01'), 'test')", "revoked", "revoked"),
         };
 
         // Mostly the newest, so that several connections settle the same one.
