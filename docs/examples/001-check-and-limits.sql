@@ -18,12 +18,15 @@ select c ->> 'can_perform' as can_perform, c ->> 'credits_needed' as needed, c -
   c ->> 'limit_used' as used, c ->> 'limit' as limit, c ->> 'account_level' as level
 from credits.can_perform_action(public.ada(), 'script_generation') c;
 
--- After the work: the charge. The key makes a repeated request one charge.
+-- After the work: what it took, and the charge. The key makes a repeated report one charge; work that failed costs nothing.
 select r ->> 'code' as code, r ->> 'credits_deducted' as deducted, r ->> 'balance_after' as balance, r ->> 'replayed' as replayed
-from credits.deduct_credits_for_action(public.ada(), 'script_generation', p_metadata => '{"service": "gemini", "tokens_used": 812}',
-  p_idempotency_key => 'request 1') r;
+from credits.track_usage_and_deduct_credits(public.ada(), 'script_generation',
+  '{"success": true, "service": "gemini", "tokensUsed": 812, "responseTime": 950}', 'request 1') r;
 select r ->> 'code' as code, r ->> 'credits_deducted' as deducted, r ->> 'balance_after' as balance, r ->> 'replayed' as replayed
-from credits.deduct_credits_for_action(public.ada(), 'script_generation', p_idempotency_key => 'request 1') r;
+from credits.track_usage_and_deduct_credits(public.ada(), 'script_generation',
+  '{"success": true, "service": "gemini", "tokensUsed": 812, "responseTime": 950}', 'request 1') r;
+select r ->> 'code' as code, r ->> 'credits_deducted' as deducted, r ->> 'recorded' as recorded
+from credits.track_usage_and_deduct_credits(public.ada(), 'script_generation', '{"success": false, "service": "gemini"}') r;
 
 -- The free plan has three scripts a month.
 select n, r ->> 'code' as code, r ->> 'balance_after' as balance, r ->> 'used' as used, r ->> 'limit' as limit
@@ -37,6 +40,11 @@ select severity, title, message from credits.notifications;
 select r ->> 'plan_id' as plan, r -> 'granted' as granted from credits.change_plan(public.ada(), 'pro') r;
 select c ->> 'can_perform' as can_perform, c ->> 'credits_remaining' as remaining, c ->> 'limit_used' as used, c ->> 'limit' as limit
 from credits.can_perform_action(public.ada(), 'script_generation') c;
+
+-- What she used: this period, and per feature.
+select s ->> 'used' as used, s ->> 'limit' as limit, s ->> 'remaining' as remaining, s ->> 'percentage' as percentage
+from credits.get_usage_stats(public.ada()) s;
+select action_type, daily_uses, weekly_uses, monthly_uses, average_credits_per_action from credits.get_feature_usage(public.ada());
 
 -- Bad input is named, and changes nothing.
 select credits.deduct_credits_for_action(public.ada(), 'script_generation', -1);
