@@ -12,6 +12,8 @@ returns table (
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
+-- One statement over many tables: compiling it costs more than it saves.
+set jit = off
 as $$
 #variable_conflict use_column
 begin

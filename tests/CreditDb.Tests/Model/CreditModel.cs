@@ -632,7 +632,6 @@ public sealed class CreditModel(Guid userId, Dictionary<string, Price> prices, D
                 wallet.AddEntry(now);
                 entry = wallet.EntryNo;
                 wallet.ExpireReturned(now, parts);
-                entry = KnownIssues.RefundNamesExpiry ? wallet.EntryNo : entry;
             }
             if (rest > 0)
             {

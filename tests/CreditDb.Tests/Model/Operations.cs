@@ -189,16 +189,12 @@ public sealed class Operations
 
     private Operation? ChangePlan(CreditModel model)
     {
-        if (KnownIssues.RollbackAndPlanChange && model.Wallets.Values.Any(w => w.WasRolledBack && !w.IsRolledBack))
-            return null;
         var plan = Pick(World.Plans.Keys);
         return new Operation($"select credits.change_plan({model.UserId.Sql()}, '{plan}')", m => m.ChangePlan(plan));
     }
 
     private Operation? RollbackReset(CreditModel model)
     {
-        if (KnownIssues.RollbackAndPlanChange && model.PlanChanges > 0)
-            return null;
         var type = CreditType();
         var projected = model.Copy();
         projected.Settle(projected.Wallets[type], projected.Now(projected.Wallets[type]));
