@@ -70,7 +70,9 @@ begin
       perform credits.finish_operation(v_wallet, v_now, true);
     end if;
     return credits.outcome(v_code, jsonb_build_object('action_type', p_action_type, 'action_name', v_cost.action_name,
-      'required', trim_scale(v_amount), 'available', trim_scale(v_wallet.balance + v_wallet.debt)));
+        'required', trim_scale(v_amount), 'available', trim_scale(v_wallet.balance + v_wallet.debt))
+      || case when v_code = 'limit_reached' then jsonb_build_object('limit', trim_scale(v_terms.limit_quantity), 'used', trim_scale(v_terms.used),
+        'limit_period', v_terms.limit_period) else '{}' end);
   end if;
 
   v_drawn := credits.draw_grants(v_wallet, v_amount);

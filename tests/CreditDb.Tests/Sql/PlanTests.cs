@@ -48,7 +48,8 @@ public sealed class PlanTests(TestDatabase db) : IClassFixture<TestDatabase>
         var user = await Open("free");
         const string Reserve = "select credits.reserve_credits($1, 'script_generation', 2, '1 hour')";
         var id = (await db.Json(Reserve, user)).GetProperty("reservation_id").GetGuid();
-        Assert.Equal("limit_reached", (await db.Json(Reserve, user)).Text("code"));
+        var declined = await db.Json(Reserve, user);
+        Assert.Equal(("limit_reached", 3m, 2m, "month"), (declined.Text("code"), declined.Number("limit"), declined.Number("used"), declined.Text("limit_period")));
         // More than was held, within the limit, and beyond it.
         Assert.Equal("limit_reached", (await db.Json("select credits.commit_reservation($1, $2, 4)", user, id)).Text("code"));
         Assert.Equal("ok", (await db.Json("select credits.commit_reservation($1, $2, 1)", user, id)).Text("code"));
