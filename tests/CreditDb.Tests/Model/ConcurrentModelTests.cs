@@ -177,7 +177,8 @@ public sealed class ConcurrentModelTests(TestDatabase db, ITestOutputHelper outp
         Shot Charge(string sql) => new(id, sql, "credits_deducted", "charged");
         return random.Next(40) switch
         {
-            < 9 => Charge($"select credits.deduct_credits_for_action({user}, '{action}')"),
+            < 6 => Charge($"select credits.deduct_credits_for_action({user}, '{action}')"),
+            < 9 => Charge($"select credits.deduct_credits_for_action({user}, '{action}', {random.Next(2, 12)})"),
             < 12 => Charge($"select credits.deduct_credits_for_action({user}, '{action}', p_quantity => {(key % 7) + 0.5m}, p_idempotency_key => 'key {key}')"),
             < 13 => Charge($"select credits.deduct_call_credits({user}, credits.user_id_for('test', '{id} {random.Next(30)}'), {random.Next(1, 300)})"),
             < 14 => Charge($"select credits.deduct_chat_message({user})"),

@@ -21,6 +21,8 @@ public static class World
         ["chat_message"] = new("chat_messages", 1),
     };
 
+    public static IEnumerable<string> CreditTypes => Prices.Values.Select(p => p.CreditType).Distinct().Order(StringComparer.Ordinal);
+
     public static readonly string[] Zones =
         ["UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu", "Africa/Casablanca", "Pacific/Auckland"];
 
