@@ -27,9 +27,7 @@ begin
     v_middle := (v_mark + v_high) / 2;
     if (select l.created_at
         from credits.credit_entries l
-        where l.user_id = p_user_id and l.credit_type = p_credit_type and l.entry_no <= v_middle
-        order by l.entry_no desc
-        limit 1) >= p_from then
+        where l.user_id = p_user_id and l.credit_type = p_credit_type and l.entry_no = v_middle) >= p_from then
       v_high := v_middle;
     else
       v_mark := v_middle;

@@ -91,7 +91,8 @@ public sealed class Wallet(string creditType)
 
     public long EntryNo { get; private set; }
 
-    public DateTime LastEntryAt { get; private set; } = DateTime.MinValue;
+    /// <summary>Or when the wallet was opened.</summary>
+    public DateTime LastEntryAt { get; set; }
 
     public int? AllowancePeriod { get; set; }
 
@@ -267,7 +268,7 @@ public sealed class CreditModel(Guid userId, Dictionary<string, Price> prices, D
         Anchor = Clock;
         foreach (var type in prices.Values.Select(p => p.CreditType).Concat(Plan.Allowances.Keys).Distinct())
         {
-            var wallet = Wallets[type] = new Wallet(type);
+            var wallet = Wallets[type] = new Wallet(type) { LastEntryAt = Clock };
             switch (Plan.Allowances.GetValueOrDefault(type))
             {
                 case { Period: "once" } once:

@@ -164,7 +164,7 @@ public sealed class ModelTests(TestDatabase db, ITestOutputHelper output) : ICla
             Tally(operation, expected.Code as string ?? "written");
             CompareBalances(types, answers[(at + 1)..]);
             // What the ledger stood at then must still be known at the end.
-            if (_model.Credits.LastEntryAt > DateTime.MinValue)
+            if (_model.Credits.EntryNo > 0)
                 _balances[_model.Credits.LastEntryAt] = _model.Credits.Balance;
         }
 
