@@ -24,7 +24,7 @@ public static class World
     public static IEnumerable<string> CreditTypes => Prices.Values.Select(p => p.CreditType).Distinct().Order(StringComparer.Ordinal);
 
     public static readonly string[] Zones =
-        ["UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu", "Africa/Casablanca", "Pacific/Auckland"];
+        ["UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu", "Pacific/Auckland"];
 
     public static readonly Dictionary<string, Plan> Plans = new Plan[]
     {
