@@ -52,7 +52,7 @@ public sealed class SqlReferenceChangeTests(TestDatabase db) : IClassFixture<Tes
     {
         async Task<string> Page() => await SqlReference.RenderAsync(db.Source, TestContext.Current.CancellationToken);
         var page = await Page();
-        Assert.DoesNotContain("### fail", page, StringComparison.Ordinal);
+        Assert.DoesNotContain("### fail\n", page, StringComparison.Ordinal);
 
         await db.Run(
             """
