@@ -28,11 +28,13 @@ begin
       when 'expiry' then
         p_wallet := credits.expire_grant(p_wallet, v_step.due_at, v_step.grant_no);
       when 'reset' then
+        p_wallet.reset_grant_no := null;
         if v_step.amount > 0 then
           p_wallet.allowance_period := v_step.period_no;
           p_wallet.last_reset_at := v_step.due_at;
           p_wallet := credits.add_grant(p_wallet, v_step.due_at, v_step.amount, v_step.source,
             p_expires_at => v_step.next_reset_at, p_period_no => v_step.period_no);
+          p_wallet.reset_grant_no := p_wallet.entry_no;
         end if;
         p_wallet.next_reset_at := v_step.next_reset_at;
     end case;

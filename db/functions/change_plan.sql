@@ -71,6 +71,8 @@ begin
       if v_wallet.next_reset_at = 'infinity' then
         v_wallet.last_reset_at := credits.period_start(v_account.period_anchor, v_account.time_zone, v_allowance.period, v_period_no);
         v_wallet.told_reset_at := v_wallet.last_reset_at;
+        v_wallet.reset_grant_no := null;
+        v_wallet.rolled_back_reset_at := null;
       end if;
       -- From a longer period to a shorter one, the longer one runs out first.
       v_wallet.next_reset_at := case v_wallet.next_reset_at when 'infinity' then v_next_reset_at
@@ -83,6 +85,7 @@ begin
       if v_allowance.amount > v_granted then
         v_wallet := credits.add_grant(v_wallet, v_now, v_allowance.amount - v_granted, 'monthly', p_expires_at => v_wallet.next_reset_at,
           p_period_no => v_period_no);
+        v_wallet.reset_grant_no := coalesce(v_wallet.reset_grant_no, v_wallet.entry_no);
         v_added := v_added || jsonb_build_object(v_wallet.credit_type, trim_scale(v_allowance.amount - v_granted));
       end if;
     end if;

@@ -49,6 +49,7 @@ begin
         v_wallet.next_reset_at := credits.period_start(v_now, p_time_zone, v_allowance.period, 1);
         v_wallet := credits.add_grant(v_wallet, v_now, v_allowance.amount, 'monthly',
           p_expires_at => v_wallet.next_reset_at, p_period_no => 0);
+        v_wallet.reset_grant_no := v_wallet.entry_no;
       end if;
       perform credits.finish_operation(v_wallet, v_now);
     end loop;

@@ -30,9 +30,9 @@ begin
   end if;
   v_now := greatest(credits.clock_now(), v_wallet.last_entry_at);
   v_wallet := credits.apply_due(v_wallet, v_now);
-  if v_wallet.last_reset_at is distinct from p_period_start or v_wallet.next_reset_at = 'infinity' then
+  if v_wallet.last_reset_at is distinct from p_period_start or v_wallet.reset_grant_no is null then
     perform credits.fail('UC320', 'only the running period''s reset can be rolled back', jsonb_build_object('code', 'not_the_running_period',
-      'period_start', p_period_start, 'running_period_start', case when v_wallet.next_reset_at < 'infinity' then v_wallet.last_reset_at end));
+      'period_start', p_period_start, 'running_period_start', case when v_wallet.reset_grant_no is not null then v_wallet.last_reset_at end));
   elsif v_wallet.rolled_back_reset_at = v_wallet.last_reset_at then
     return credits.outcome('already_settled', jsonb_build_object('period_start', p_period_start));
   end if;
@@ -42,12 +42,8 @@ begin
   for v_grant in
     select g.grant_no, g.amount, g.remaining
     from credits.stored_grants g
-    where g.user_id = p_user_id and g.credit_type = p_credit_type and g.source = 'monthly' and g.period_no is not null
-      -- By its time: days and months of an account that changed its plan have the same numbers.
-      and g.created_at >= p_period_start
-    order by g.grant_no
     -- The reset's own; what a change of plan added later stays.
-    limit 1
+    where g.user_id = p_user_id and g.credit_type = p_credit_type and g.grant_no = v_wallet.reset_grant_no
   loop
     v_entry.metadata := jsonb_build_object('reset_rolled_back', p_period_start, 'written_off', trim_scale(v_grant.amount - v_grant.remaining));
     v_entry.related_entry_no := v_grant.grant_no;

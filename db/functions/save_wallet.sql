@@ -15,6 +15,7 @@ begin
     last_entry_at = p_wallet.last_entry_at,
     next_due_at = p_wallet.next_due_at,
     allowance_period = p_wallet.allowance_period,
+    reset_grant_no = p_wallet.reset_grant_no,
     rolled_back_reset_at = p_wallet.rolled_back_reset_at,
     last_reset_at = p_wallet.last_reset_at,
     next_reset_at = p_wallet.next_reset_at,

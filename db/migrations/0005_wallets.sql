@@ -12,6 +12,7 @@ create table credits.wallets (
   last_entry_at timestamptz not null,
   next_due_at timestamptz not null default 'infinity',
   allowance_period integer,
+  reset_grant_no bigint,
   rolled_back_reset_at timestamptz,
   last_reset_at timestamptz,
   next_reset_at timestamptz not null default 'infinity',
@@ -35,6 +36,7 @@ comment on column credits.wallets.change_no is 'Counts every change that somebod
 comment on column credits.wallets.is_active is 'Whether the account may spend: its status is active. A trigger on accounts keeps it so.';
 comment on column credits.wallets.next_due_at is 'No later than the first moment at which a grant expires, an allowance renews or a hold lapses.';
 comment on column credits.wallets.allowance_period is 'Number of the last period whose allowance was granted; null if the plan renews nothing here.';
+comment on column credits.wallets.reset_grant_no is 'The grant that began the running period; null if that brought none.';
 comment on column credits.wallets.purchase_debt is 'The part of debt that refunded purchases left, which only purchased credits pay.';
 comment on column credits.wallets.owed is 'Sum of credits_owed of the user''s chat sessions: not in the balance, paid as soon as credits come.';
 comment on column credits.wallets.open_remaining is

@@ -99,8 +99,6 @@ public sealed class Wallet(string creditType)
     /// <summary>Whether the reset of the period that runs was rolled back.</summary>
     public bool IsRolledBack { get; set; }
 
-    public bool WasRolledBack { get; set; }
-
     /// <summary>Whether the last reset began the period that runs. Not after one that brought nothing, as the plan had no allowance then.</summary>
     public bool IsResetRunning { get; set; }
 
@@ -134,7 +132,6 @@ public sealed class Wallet(string creditType)
         LastEntryAt = LastEntryAt,
         AllowancePeriod = AllowancePeriod,
         IsRolledBack = IsRolledBack,
-        WasRolledBack = WasRolledBack,
         IsResetRunning = IsResetRunning,
         LastReset = LastReset,
         LastResetGrant = LastResetGrant,
@@ -223,8 +220,6 @@ public sealed class CreditModel(Guid userId, Dictionary<string, Price> prices, D
 
     public Plan Plan { get; private set; } = plan;
 
-    public int PlanChanges { get; private set; }
-
     public DateTime Clock { get; set; }
 
     public DateTime Anchor { get; private set; }
@@ -250,7 +245,6 @@ public sealed class CreditModel(Guid userId, Dictionary<string, Price> prices, D
         var copy = new CreditModel(UserId, prices, plans, Plan, zone)
         {
             Clock = Clock,
-            PlanChanges = PlanChanges,
             Anchor = Anchor,
             TotalMinutes = TotalMinutes,
             Counters = new(Counters),
@@ -794,7 +788,6 @@ public sealed class CreditModel(Guid userId, Dictionary<string, Price> prices, D
         foreach (var wallet in Wallets.Values)
             Settle(wallet, now);
         var previous = Plan.Id;
-        PlanChanges += previous == planId ? 0 : 1;
         Plan = plans[planId];
         var granted = new Dictionary<string, decimal>();
         foreach (var wallet in previous == planId ? [] : Wallets.Values.ToList())
@@ -809,6 +802,12 @@ public sealed class CreditModel(Guid userId, Dictionary<string, Price> prices, D
             }
             var number = PeriodNumber(allowance.Period, now);
             var next = PeriodStart(allowance.Period, number + 1);
+            var begins = wallet.NextReset is null;
+            if (begins)
+            {
+                wallet.LastReset = PeriodStart(allowance.Period, number);
+                (wallet.IsResetRunning, wallet.IsRolledBack) = (false, false);
+            }
             wallet.NextReset = wallet.NextReset > next ? wallet.NextReset : next;
             var running = wallet.Grants.Where(g => g is { Source: "monthly", Period: not null } && !(g.Expires <= now)).Sum(g => g.Amount);
             // A period whose reset was rolled back stays skipped.
@@ -816,6 +815,8 @@ public sealed class CreditModel(Guid userId, Dictionary<string, Price> prices, D
                 running = allowance.Amount;
             wallet.AllowancePeriod = number;
             Add(wallet, allowance.Amount - running, "monthly", wallet.NextReset, number);
+            if (begins && granted.ContainsKey(wallet.CreditType))
+                (wallet.IsResetRunning, wallet.LastResetGrant) = (true, wallet.EntryNo);
         }
         return Outcome.Ok(("plan_id", planId), ("previous_plan_id", previous), ("granted", granted));
 
@@ -854,7 +855,7 @@ public sealed class CreditModel(Guid userId, Dictionary<string, Price> prices, D
                 restored += amount;
             }
         }
-        wallet.IsRolledBack = wallet.WasRolledBack = true;
+        wallet.IsRolledBack = true;
         return Outcome.Ok(("revoked", revoked), ("written_off", grant.Amount - revoked), ("restored", restored), ("balance_after", wallet.Balance));
     }
 }
