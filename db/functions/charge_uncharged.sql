@@ -20,15 +20,23 @@ begin
   perform from credits.wallets w where w.user_id = p_user_id order by w.credit_type for no key update;
   select count(*) into v_listed from credits.uncharged_rows u where u.user_id = p_user_id;
 
+  -- As many rows at once as follow each other with the same price.
   for v_group in
     select u.source, u.action_type, u.unit_price,
-      array_agg(u.row_id order by u.created_at, u.ordinal) as row_ids,
-      array_agg(u.quantity order by u.created_at, u.ordinal) as quantities,
-      case when bool_and(u.duration_seconds is not null) then array_agg(u.duration_seconds order by u.created_at, u.ordinal) end as seconds
-    from credits.uncharged_rows u
-    where u.user_id = p_user_id
-    group by u.source, u.action_type, u.unit_price, u.duration_seconds is not null
-    order by min(u.created_at), min(u.ordinal), u.source, u.action_type
+      array_agg(u.row_id order by u.n) as row_ids,
+      array_agg(u.quantity order by u.n) as quantities,
+      case when u.is_call then array_agg(u.duration_seconds order by u.n) end as seconds
+    from (
+      select o.*, o.n - row_number() over (partition by o.source, o.action_type, o.unit_price, o.is_call order by o.n) as run
+      from (
+        select r.source, r.action_type, r.unit_price, r.row_id, r.quantity, r.duration_seconds, r.duration_seconds is not null as is_call,
+          row_number() over (order by r.created_at, r.ordinal, r.source collate "C", r.row_id collate "C") as n
+        from credits.uncharged_rows r
+        where r.user_id = p_user_id
+      ) o
+    ) u
+    group by u.source, u.action_type, u.unit_price, u.is_call, u.run
+    order by min(u.n)
   loop
     v_cost := credits.cost_of(v_group.action_type);
     -- The price of the day the row was written, unless it had none. A settlement neither fails nor runs into debt.

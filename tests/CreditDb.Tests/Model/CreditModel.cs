@@ -535,23 +535,18 @@ public sealed class CreditModel(Guid userId, Dictionary<string, Price> prices, D
     {
         var listed = Uncharged.Count;
         var deducted = new Dictionary<string, decimal>();
-        var groups = Uncharged.GroupBy(u => (u.Source, u.Action, u.UnitPrice, u.Row.Seconds is null))
-            .OrderBy(g => g.Min(u => u.CreatedAt)).ThenBy(g => g.Min(u => u.Ordinal)).ThenBy(g => g.Key.Source, StringComparer.Ordinal)
-            .Select(g => g.OrderBy(u => u.CreatedAt).ThenBy(u => u.Ordinal).ToList()).ToList();
-        foreach (var group in groups)
+        foreach (var listedRow in Uncharged.OrderBy(u => u.CreatedAt).ThenBy(u => u.Ordinal).ThenBy(u => u.Source, StringComparer.Ordinal)
+            .ThenBy(u => u.Row.Id, StringComparer.Ordinal).ToList())
         {
-            var wallet = Wallets[prices[group[0].Action].CreditType];
+            var wallet = Wallets[prices[listedRow.Action].CreditType];
             var now = Now(wallet);
             Settle(wallet, now);
-            foreach (var listedRow in group)
-            {
-                var quote = QuoteFor(listedRow.Action, now) with { UnitPrice = listedRow.UnitPrice };
-                if (ChargeRow(wallet, now, quote, listedRow.Source, listedRow.Row, "notify") is not null)
-                    continue;
-                Uncharged.Remove(listedRow);
-                if (Cost(quote.UnitPrice, listedRow.Row.Quantity) is > 0 and var amount)
-                    deducted[wallet.CreditType] = deducted.GetValueOrDefault(wallet.CreditType) + amount;
-            }
+            var quote = QuoteFor(listedRow.Action, now) with { UnitPrice = listedRow.UnitPrice };
+            if (ChargeRow(wallet, now, quote, listedRow.Source, listedRow.Row, "notify") is not null)
+                continue;
+            Uncharged.Remove(listedRow);
+            if (Cost(quote.UnitPrice, listedRow.Row.Quantity) is > 0 and var amount)
+                deducted[wallet.CreditType] = deducted.GetValueOrDefault(wallet.CreditType) + amount;
         }
         return Outcome.Ok(("rows_charged", listed - Uncharged.Count), ("rows_left", Uncharged.Count), ("deducted", deducted));
     }
