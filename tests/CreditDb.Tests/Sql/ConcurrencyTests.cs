@@ -245,7 +245,7 @@ public sealed class ConcurrencyTests(TestDatabase db) : IClassFixture<TestDataba
                 }
                 catch (PostgresException e) when (e.SqlState is PostgresErrorCodes.SerializationFailure or PostgresErrorCodes.DeadlockDetected)
                 {
-                    await transaction.RollbackAsync();
+                    // Once more; disposing the transaction rolls it back, if its commit has not done so.
                 }
             }
         }));

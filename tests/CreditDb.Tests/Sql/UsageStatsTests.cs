@@ -9,20 +9,6 @@ public sealed class UsageStatsTests(TestDatabase db) : IClassFixture<TestDatabas
 {
     private const string Charge = "select credits.deduct_credits_for_action($1, $2)";
 
-    // What refund_credits leaves behind, as far as the statistics can see it.
-    private const string Refunding =
-        """
-        create or replace function public.refund(p_user uuid, p_action text, p_amount numeric, p_grant bigint) returns void language plpgsql as $$
-        declare
-          v_wallet credits.wallets := credits.flush_open_grant(credits.lock_wallet(p_user, 'credits'));
-          v_entry credits.credit_ledger;
-        begin
-          update credits.stored_grants set remaining = remaining + p_amount where user_id = p_user and credit_type = 'credits' and grant_no = p_grant;
-          v_entry.action_type := p_action;
-          perform credits.save_wallet(credits.add_entry(v_wallet, credits.clock_now(), 'refund', p_amount, p_grant, null, v_entry));
-        end $$
-        """;
-
     [Fact]
     public async Task Stats_are_those_of_the_running_allowance_period_to_the_instant()
     {
@@ -63,16 +49,15 @@ public sealed class UsageStatsTests(TestDatabase db) : IClassFixture<TestDatabas
     [Fact]
     public async Task Refunds_count_on_the_day_they_were_made_and_stats_never_fall_below_zero()
     {
-        await db.Run(Refunding);
         await db.SetClock("2026-01-15 08:00Z");
         var user = await db.Account(50);
         await At("2026-01-20 08:00Z", user, "create_agent");
         await At("2026-01-20 08:00Z", user, "create_agent");
-        await db.Run("select public.refund($1, 'create_agent', 2.5, 1)", user);
+        await db.Run("select credits.refund_credits($1, 2, 2.5)", user);
         await Both(user, s => Assert.Equal((7.5m, 42.5m), (s.Number("used"), s.Number("remaining"))));
         Assert.Equal(["create_agent|Create Agent|2|2|2|7.5|7.5|7.5|3.75"], await Features(user));
         await db.SetClock("2026-02-16 08:00Z");
-        await db.Run("select public.refund($1, 'create_agent', 5, 1)", user);
+        await db.Run("select credits.refund_credits($1, 3, 5)", user);
         await Both(user, s =>
         {
             Assert.Equal(0, s.Number("used"));
@@ -138,7 +123,6 @@ public sealed class UsageStatsTests(TestDatabase db) : IClassFixture<TestDatabas
     public async Task What_was_rolled_up_and_when_changes_no_answer(int seed)
     {
         var random = new Random(seed);
-        await db.Run(Refunding);
         await db.Run("insert into credits.plans (plan_id, plan_name) values ('daily', 'Daily') on conflict do nothing");
         await db.Run("insert into credits.plan_allowances values ('daily', 'credits', 500, 'day') on conflict do nothing");
         string[] zones = ["Europe/Berlin", "America/Sao_Paulo", "Australia/Lord_Howe", "Pacific/Apia", "Asia/Kathmandu", "America/St_Johns"];
@@ -153,7 +137,6 @@ public sealed class UsageStatsTests(TestDatabase db) : IClassFixture<TestDatabas
             await db.Run("select credits.open_account($1, $2, $3)", user, plans[seed % 4], zones[seed - 1]);
             await db.Run("select credits.add_purchased_credits($1, 10000)", user);
         }
-        var purchase = await db.Value<long>("select max(grant_no) from credits.stored_grants where user_id = $1 and source = 'purchased'", plain);
         for (var i = 0; i < 120; i++)
         {
             now = now.AddMinutes(random.Next(5) switch { 0 => 0, 1 => 30, 2 => random.Next(600), 3 => random.Next(3000), _ => random.Next(10000) });
@@ -163,8 +146,12 @@ public sealed class UsageStatsTests(TestDatabase db) : IClassFixture<TestDatabas
             {
                 if (what == 0)
                     await db.Run("update credits.accounts set plan_id = $2 where user_id = $1", user, plan);
-                else if (what == 1 && await db.Value<bool>("select remaining + $2 <= amount from credits.credit_grants where user_id = $1 and credit_type = 'credits' and grant_no = $3", user, amount, purchase))
-                    await db.Run("select public.refund($1, $2, $3, $4)", user, action == "chat_message" ? "send_email" : action, amount, purchase);
+                else if (what == 1)
+                    await db.Run(
+                        """
+                        select credits.refund_credits($1, max(id), $3) from credits.credit_usage_logs
+                        where user_id = $1 and credit_type = 'credits' and action_type = $2 having count(*) > 0
+                        """, user, action, amount);
                 else
                     await db.Run("select credits.deduct_credits_for_action($1, $2, $3)", user, action, amount * 4);
             }
