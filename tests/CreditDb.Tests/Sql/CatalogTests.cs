@@ -61,7 +61,7 @@ public sealed partial class CatalogTests(TestDatabase db) : IClassFixture<TestDa
     public async Task Every_constraint_is_named_after_its_table() => await None(
         """
         select conname from pg_constraint
-        where connamespace = 'credits'::regnamespace and contype <> 't' and conrelid::regclass::text not in ('credits.schemaversions', 'credits.applied_objects')
+        where connamespace = 'credits'::regnamespace and contype not in ('t', 'n') and conrelid::regclass::text not in ('credits.schemaversions', 'credits.applied_objects')
           and not starts_with(conname, (select relname from pg_class where oid = conrelid))
           and conname <> 'credit_costs_pkey'
         """);

@@ -100,9 +100,9 @@ public sealed class ChatTimeTests(TestDatabase db) : IClassFixture<TestDatabase>
     {
         var user = await db.Account(1);
         var hold = await Json("select credits.reserve_credits($1, 'send_email', 2)", user);
-        await At(-5);
-        var older = await Open(user, 0);
         await At(0);
+        var older = await Open(user, 0);
+        await At(5);
         var newer = await Open(user, 0);
         await At(600);
         await Report(user, newer, 45);
