@@ -4,6 +4,10 @@ language plpgsql
 volatile
 as $$
 begin
+  if p_wallet.balance + p_wallet.debt < 0 then
+    raise exception 'the wallet (%, %) would be overdrawn: balance %, debt %', p_wallet.user_id, p_wallet.credit_type, p_wallet.balance, p_wallet.debt
+      using errcode = 'internal_error';
+  end if;
   update credits.wallets w
   set balance = p_wallet.balance,
     held = p_wallet.held,
@@ -28,4 +32,5 @@ begin
 end
 $$;
 
-comment on function credits.save_wallet(credits.wallets) is 'Internal. Writes a wallet that the caller has locked.';
+comment on function credits.save_wallet(credits.wallets) is 'Internal. Writes a wallet that the caller has locked. Raises XX000 rather than overdraw it: the last net under every path but '
+  'the usual charge, whose own condition is as strict.';

@@ -21,10 +21,9 @@ create table credits.wallets (
   low_threshold numeric(20,6),
   alert_at numeric(20,6) not null default -1,
   told_reset_at timestamptz,
-  constraint wallets_pkey primary key (user_id, credit_type),
-  -- The last net under every charge, and the only one: each check, and each foreign key from or to this table, would cost every charge
-  -- a few per cent. The rest (the account, debt, held, the open grant, the ledger's kinds) verify_ledger() proves.
-  constraint wallets_balance_not_overdrawn check (balance + debt >= 0)
+  -- No check and no foreign key, from here or to here: each would cost every charge a few per cent. The two statements that write a wallet see to
+  -- it that nothing is overdrawn (the usual charge by its condition, save_wallet() by a refusal), and verify_ledger() proves all the rest.
+  constraint wallets_pkey primary key (user_id, credit_type)
 ) with (fillfactor = 70);
 
 comment on table credits.wallets is

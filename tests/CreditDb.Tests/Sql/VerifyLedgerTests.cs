@@ -1,3 +1,5 @@
+using Npgsql;
+
 namespace CreditDb.Tests.Sql;
 
 /// <summary>Each kind of damage, done by a superuser's hand, is named.</summary>
@@ -94,6 +96,16 @@ public sealed class VerifyLedgerTests(TestDatabase db) : IClassFixture<TestDatab
         Assert.Empty(await db.Column<string>("select problem from credits.verify_ledger($1)", user));
         await db.Run(damage, user);
         Assert.Contains(await db.Column<string>("select problem from credits.verify_ledger($1)", user), p => p.StartsWith(problem, StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public async Task Refuses_to_save_an_overdrawn_wallet()
+    {
+        var user = await db.Account(100);
+        var thrown = await Assert.ThrowsAsync<PostgresException>(() => db.Run(
+            "select credits.save_wallet(jsonb_populate_record(w, '{\"balance\": -0.000001}')) from credits.wallets w where w.user_id = $1 and w.credit_type = 'credits'",
+            user));
+        Assert.Equal("XX000", thrown.SqlState);
     }
 
     [Fact]
