@@ -17,7 +17,6 @@ declare
   v_next_reset_at timestamptz;
   v_granted numeric;
   v_added jsonb := '{}';
-  v_is_told boolean := false;
 begin
   perform credits.check_argument(p_user_id is not null, 'p_user_id', 'must not be null');
   perform credits.check_argument(exists (select from credits.plans p where p.plan_id = p_plan_id), 'p_plan_id', 'there is no such plan');
@@ -65,8 +64,9 @@ begin
       v_period_no := credits.period_number(v_account.period_anchor, v_account.time_zone, v_allowance.period, v_now);
       select coalesce(sum(g.amount), 0) into v_granted
       from credits.stored_grants g
-      where g.user_id = p_user_id and g.credit_type = v_wallet.credit_type and g.source = 'monthly' and g.expires_at > v_now
-        and g.period_no is not null;
+      -- What the running period brought, a reset that was rolled back too, but not what that restored.
+      where g.user_id = p_user_id and g.credit_type = v_wallet.credit_type and g.source = 'monthly' and g.period_no is not null
+        and g.grant_no >= v_wallet.reset_grant_no;
       v_next_reset_at := credits.period_start(v_account.period_anchor, v_account.time_zone, v_allowance.period, v_period_no + 1);
       if v_wallet.next_reset_at = 'infinity' then
         v_wallet.last_reset_at := credits.period_start(v_account.period_anchor, v_account.time_zone, v_allowance.period, v_period_no);
@@ -77,10 +77,6 @@ begin
       -- From a longer period to a shorter one, the longer one runs out first.
       v_wallet.next_reset_at := case v_wallet.next_reset_at when 'infinity' then v_next_reset_at
         else greatest(v_wallet.next_reset_at, v_next_reset_at) end;
-      -- A period whose reset was rolled back stays skipped.
-      if v_wallet.rolled_back_reset_at = v_wallet.last_reset_at then
-        v_granted := v_allowance.amount;
-      end if;
       v_wallet.allowance_period := v_period_no;
       if v_allowance.amount > v_granted then
         v_wallet := credits.add_grant(v_wallet, v_now, v_allowance.amount - v_granted, 'monthly', p_expires_at => v_wallet.next_reset_at,
@@ -91,7 +87,7 @@ begin
     end if;
     v_wallet.next_due_at := least(v_wallet.next_due_at, v_wallet.next_reset_at);
     v_wallet.change_no := v_wallet.change_no + 1;
-    v_is_told := (credits.finish_operation(v_wallet, v_now, v_is_told)).p_is_told;
+    perform credits.finish_operation(v_wallet, v_now);
   end loop;
   return credits.outcome('ok', jsonb_build_object('plan_id', p_plan_id, 'previous_plan_id', v_account.plan_id, 'granted', v_added));
 end
@@ -99,6 +95,6 @@ $$;
 
 comment on function credits.change_plan(uuid, text) is
   'Moves an account to another plan. What the plan says of prices, limits and unlimited actions holds at once. Of an allowance, what is above the credits '
-  'already granted in the running period is granted at once; a lower one holds from the next reset on, and nothing is taken away. A once-only '
+  'already granted in the running period (rolled back or not) is granted at once; a lower one holds from the next reset on, and nothing is taken away. A once-only '
   'allowance is granted once, whatever the way. Returns code ok or unknown_account, plan_id, previous_plan_id and granted (amount per credit type). '
   'Locks all wallets of the user, then the account. Raises UC001 for a null user or an unknown plan, UC340 for a closed account.';

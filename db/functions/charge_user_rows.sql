@@ -177,7 +177,7 @@ begin
   end if;
 
   if v_wallet.change_no > v_change_no then
-    perform credits.finish_operation(v_wallet, v_now, cardinality(v_declined) > 0);
+    perform credits.finish_operation(v_wallet, v_now);
   end if;
   if v_minutes > 0 then
     perform credits.book_minutes(p_user_id, v_minutes);

@@ -71,7 +71,7 @@ begin
     perform credits.notify_decline(p_user_id, v_reservation.credit_type, v_reservation.action_type, v_code, v_amount - v_held,
       v_wallet.balance + v_wallet.debt, 1, v_now);
     v_wallet.change_no := v_wallet.change_no + 1;
-    perform credits.finish_operation(v_wallet, v_now, true);
+    perform credits.finish_operation(v_wallet, v_now);
     return credits.outcome(v_code, jsonb_build_object('reservation_id', p_reservation_id, 'action_type', v_reservation.action_type,
       'action_name', v_cost.action_name, 'required', trim_scale(v_amount - v_held), 'available', trim_scale(v_wallet.balance + v_wallet.debt)));
   end if;

@@ -72,7 +72,7 @@ begin
     jsonb_build_object('purchase_id', p_purchase_id, 'package_id', v_purchase.package_id, 'credits', trim_scale(v_purchase.credits),
       'price_minor', v_purchase.price_minor, 'currency', v_purchase.currency,
       'available', trim_scale(v_wallet.balance + v_wallet.debt)), v_now);
-  perform credits.finish_operation(v_wallet, v_now, true);
+  perform credits.finish_operation(v_wallet, v_now);
   return credits.purchase_outcome(v_purchase, jsonb_build_object(
     'balance_after', trim_scale(v_wallet.balance), 'log_id', v_wallet.entry_no, 'replayed', false));
 end

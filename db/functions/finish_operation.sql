@@ -1,9 +1,9 @@
 create or replace function credits.finish_operation(
-  inout p_wallet credits.wallets,
+  p_wallet credits.wallets,
   p_now timestamptz,
-  inout p_is_told boolean default false
+  p_is_quiet boolean default false
 )
-returns record
+returns credits.wallets
 language plpgsql
 volatile
 as $$
@@ -18,30 +18,31 @@ begin
   end if;
   v_spendable := p_wallet.balance + p_wallet.debt;
   if v_spendable <= p_wallet.alert_at then
-    if not p_is_told and v_spendable > 0 then
+    if not p_is_quiet and v_spendable > 0 then
       perform credits.notify(p_wallet.user_id, 'low_balance', 'warning', p_wallet.credit_type, '', format('Running low on %s', v_credits),
         format('%s %s left.', trim_scale(v_spendable), v_credits),
         jsonb_build_object('available', trim_scale(v_spendable), 'threshold', trim_scale(v_threshold)), p_now);
-    elsif not p_is_told then
+    elsif not p_is_quiet then
       perform credits.notify(p_wallet.user_id, 'exhausted', 'warning', p_wallet.credit_type, '', format('No %s left', v_credits),
         format('All %s are used up.', v_credits), jsonb_build_object('next_reset', nullif(p_wallet.next_reset_at, 'infinity')), p_now);
     end if;
     p_wallet.alert_at := case when v_spendable > 0 then 0 else -1 end;
     p_wallet.change_no := p_wallet.change_no + 1;
-    p_is_told := true;
   elsif v_spendable > v_threshold then
     p_wallet.alert_at := v_threshold;
   elsif v_spendable > 0 then
     p_wallet.alert_at := greatest(p_wallet.alert_at, 0);
   end if;
 
-  if p_wallet.last_reset_at > coalesce(p_wallet.told_reset_at, '-infinity') and not p_is_told then
-    perform credits.notify(p_wallet.user_id, 'reset', 'info', p_wallet.credit_type, '', format('Your %s are renewed', v_credits),
+  if p_wallet.last_reset_at > coalesce(p_wallet.told_reset_at, '-infinity') and not p_is_quiet then
+    -- What is more telling goes first; the reset is told by the next operation then.
+    if credits.notify(p_wallet.user_id, 'reset', 'info', p_wallet.credit_type, '', format('Your %s are renewed', v_credits),
       format('%s %s available.', trim_scale(v_spendable), v_credits),
-      jsonb_build_object('available', trim_scale(v_spendable), 'next_reset', nullif(p_wallet.next_reset_at, 'infinity')), p_now);
-    p_wallet.told_reset_at := p_wallet.last_reset_at;
-    p_wallet.change_no := p_wallet.change_no + 1;
-    p_is_told := true;
+      jsonb_build_object('available', trim_scale(v_spendable), 'next_reset', nullif(p_wallet.next_reset_at, 'infinity')), p_now)
+    then
+      p_wallet.told_reset_at := p_wallet.last_reset_at;
+      p_wallet.change_no := p_wallet.change_no + 1;
+    end if;
   end if;
 
   -- The usual charge takes from the open slice without looking further, so the slice ends where there is something to tell.
@@ -53,9 +54,10 @@ begin
     p_wallet.open_remaining := p_wallet.open_remaining - v_excess;
   end if;
   perform credits.save_wallet(p_wallet);
+  return p_wallet;
 end
 $$;
 
 comment on function credits.finish_operation(credits.wallets, timestamptz, boolean) is
-  'Internal. The end of every operation on a wallet: pays what chat sessions owe, saves it, and tells the user what the operation led to, once an '
-  'episode (running low, used up, renewed), but never a second thing where the operation has told one already (p_is_told). Returns the wallet, and whether something is told now. The caller holds the wallet''s lock.';
+  'Internal. The end of every operation on a wallet: pays what chat sessions owe, tells the user what the operation led to, once an episode (running '
+  'low, used up, renewed; nothing if p_is_quiet), and saves the wallet, which it returns. The caller holds the wallet''s lock.';

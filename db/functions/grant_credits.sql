@@ -61,7 +61,7 @@ begin
     case when p_source = 'monthly' then coalesce(p_expires_at, v_wallet.next_reset_at) else p_expires_at end,
     p_reference => p_reference, p_metadata => p_metadata);
   v_log_id := v_wallet.entry_no;
-  v_wallet := (credits.finish_operation(v_wallet, v_now)).p_wallet;
+  v_wallet := credits.finish_operation(v_wallet, v_now);
 
   v_result := credits.outcome('ok', jsonb_build_object(
     'credit_type', p_credit_type,

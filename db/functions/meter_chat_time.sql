@@ -87,7 +87,7 @@ begin
       v_session.action_type, v_result ->> 'code', v_session.credits_owed, coalesce(v_wallet.balance + v_wallet.debt, 0), 1, v_now);
   end if;
   if v_wallet.user_id is not null then
-    perform credits.finish_operation(v_wallet, v_now, v_result ->> 'code' <> 'ok');
+    perform credits.finish_operation(v_wallet, v_now);
   end if;
   return v_result;
 end

@@ -9,11 +9,27 @@ create or replace function credits.notify(
   p_details jsonb,
   p_now timestamptz
 )
-returns void
+returns boolean
 language plpgsql
 volatile
 as $$
+declare
+  -- Later is more telling.
+  c_types constant text[] := '{reset,low_balance,exhausted,expiring_soon,deduction_failed,purchase}';
 begin
+  if exists (
+    select
+    from credits.notifications n
+    where n.user_id = p_user_id and n.read_at is null and n.statement_at = statement_timestamp()
+      and (n.type, n.credit_type, n.action_type) <> (p_type, p_credit_type, p_action_type)
+      and array_position(c_types, n.type) >= array_position(c_types, p_type))
+  then
+    return false;
+  end if;
+  delete from credits.notifications n
+  where n.user_id = p_user_id and n.read_at is null and n.statement_at = statement_timestamp() and n.repeats = 1
+    and (n.type, n.credit_type, n.action_type) <> (p_type, p_credit_type, p_action_type);
+
   insert into credits.notifications
     (user_id, type, severity, credit_type, action_type, title, message, details, created_at, updated_at)
   values
@@ -24,10 +40,13 @@ begin
     message = excluded.message,
     details = excluded.details,
     repeats = notifications.repeats + 1,
-    updated_at = excluded.updated_at;
+    updated_at = excluded.updated_at,
+    statement_at = excluded.statement_at;
+  return true;
 end
 $$;
 
 comment on function credits.notify(uuid, text, text, text, text, text, text, jsonb, timestamptz) is
   'Internal. Tells a user something: a new notification, or one more repeat of the unread one of the same type, credit type and action. '
+  'Of what one statement of the client has to tell a user, only the most telling stays; false if that is something else. '
   'Called under the wallet''s lock where there is a wallet, which serialises the writers of one user; the caller moves change_no.';

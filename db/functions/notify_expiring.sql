@@ -53,7 +53,7 @@ begin
         select to_char(v_expiring.expires_at at time zone a.time_zone, 'YYYY-MM-DD') from credits.accounts a where a.user_id = v_wallet.user_id)),
       jsonb_build_object('amount', trim_scale(v_expiring.amount), 'expires_at', v_expiring.expires_at, 'grants', v_expiring.grants), v_at);
     v_wallet.change_no := v_wallet.change_no + 1;
-    perform credits.finish_operation(v_wallet, v_at, true);
+    perform credits.finish_operation(v_wallet, v_at);
     v_told := v_told + 1;
   end loop;
   return v_told;

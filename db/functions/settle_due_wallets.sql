@@ -9,26 +9,18 @@ declare
   v_wallet credits.wallets;
   v_now timestamptz := credits.clock_now();
   v_settled integer := 0;
-  v_user_id uuid;
-  v_is_told boolean := false;
 begin
   perform credits.check_argument(p_limit between 1 and 100000, 'p_limit', 'must be 1 to 100000');
   for v_wallet in
-    select d.*
-    from (
-      select w.*
-      from credits.wallets w
-      where w.next_due_at <= v_now
-      order by w.next_due_at
-      limit p_limit
-      for no key update skip locked
-    ) d
-    -- So that a user is told one thing, however many of the wallets are due.
-    order by d.user_id, d.credit_type
+    select w.*
+    from credits.wallets w
+    where w.next_due_at <= v_now
+    order by w.next_due_at
+    limit p_limit
+    for no key update skip locked
   loop
     v_wallet := credits.apply_due(v_wallet, greatest(v_now, v_wallet.last_entry_at));
-    v_is_told := (credits.finish_operation(v_wallet, greatest(v_now, v_wallet.last_entry_at), v_is_told and v_wallet.user_id = v_user_id)).p_is_told;
-    v_user_id := v_wallet.user_id;
+    perform credits.finish_operation(v_wallet, greatest(v_now, v_wallet.last_entry_at));
     v_settled := v_settled + 1;
   end loop;
   return v_settled;

@@ -11,6 +11,8 @@ create table credits.notifications (
   repeats integer not null default 1,
   created_at timestamptz not null,
   updated_at timestamptz not null,
+  -- The client's statement that told it last, by its time.
+  statement_at timestamptz not null default statement_timestamp(),
   read_at timestamptz,
   constraint notifications_pkey primary key (user_id, notification_id),
   constraint notifications_type_known check (

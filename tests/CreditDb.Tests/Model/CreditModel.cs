@@ -797,20 +797,19 @@ public sealed class CreditModel(Guid userId, Dictionary<string, Price> prices, D
             }
             var number = PeriodNumber(allowance.Period, now);
             var next = PeriodStart(allowance.Period, number + 1);
-            var begins = wallet.NextReset is null;
-            if (begins)
+            if (wallet.NextReset is null)
             {
                 wallet.LastReset = PeriodStart(allowance.Period, number);
                 (wallet.IsResetRunning, wallet.IsRolledBack) = (false, false);
             }
             wallet.NextReset = wallet.NextReset > next ? wallet.NextReset : next;
-            var running = wallet.Grants.Where(g => g is { Source: "monthly", Period: not null } && !(g.Expires <= now)).Sum(g => g.Amount);
-            // A period whose reset was rolled back stays skipped.
-            if (wallet.IsRolledBack)
-                running = allowance.Amount;
+            // What the running period brought, a reset that was rolled back too, but not what that restored.
+            var running = wallet.Grants
+                .Where(g => g is { Source: "monthly", Period: not null } && wallet.IsResetRunning && g.No >= wallet.LastResetGrant)
+                .Sum(g => g.Amount);
             wallet.AllowancePeriod = number;
             Add(wallet, allowance.Amount - running, "monthly", wallet.NextReset, number);
-            if (begins && granted.ContainsKey(wallet.CreditType))
+            if (!wallet.IsResetRunning && granted.ContainsKey(wallet.CreditType))
                 (wallet.IsResetRunning, wallet.LastResetGrant) = (true, wallet.EntryNo);
         }
         return Outcome.Ok(("plan_id", planId), ("previous_plan_id", previous), ("granted", granted));

@@ -133,6 +133,33 @@ public sealed class NotificationTests(TestDatabase db) : IClassFixture<TestDatab
         Assert.Equal(Math.Min(credits, 20_000), await db.Charges(user));
     }
 
+    [Theory]
+    [InlineData(9, "low_balance 1")]
+    [InlineData(8, "exhausted 1")]
+    [InlineData(5, "deduction_failed 3")]
+    public async Task Calls_that_one_update_completes_tell_one_thing(int credits, string told)
+    {
+        var user = await Account(credits, threshold: 3);
+        await db.Run("insert into public.calls (user_id, status, duration_seconds) select $1, 'active', 60 from generate_series(1, 8)", user);
+        await db.Run("update public.calls set status = 'completed' where user_id = $1", user);
+        Assert.Equal([told], await db.Column<string>("select type || ' ' || repeats from credits.notifications where user_id = $1", user));
+        // What is told in a later statement is told beside it.
+        await db.Json(Spend, user, 1000m);
+        Assert.Contains("deduction_failed 1", await db.Column<string>("select type || ' ' || repeats from credits.notifications where user_id = $1 and action_type <> 'agent_call_runtime'", user));
+    }
+
+    [Fact]
+    public async Task Declines_of_two_actions_in_one_statement_tell_one_thing_and_list_both()
+    {
+        var user = await db.Account();
+        await db.Run("create table public.twice (id uuid primary key default gen_random_uuid(), user_id uuid not null)");
+        await db.Run("select credits.attach_charge('public.twice', 'create_agent', p_source => 'twice.a')");
+        await db.Run("select credits.attach_charge('public.twice', 'weekly_report', p_source => 'twice.b')");
+        await db.Run("insert into public.twice (user_id) values ($1)", user);
+        Assert.Equal(["deduction_failed 1"], await db.Column<string>("select type || ' ' || repeats from credits.notifications where user_id = $1", user));
+        Assert.Equal(2, await db.Value<long>("select count(*) from credits.uncharged_rows where user_id = $1", user));
+    }
+
     [Fact]
     public async Task A_change_of_plan_with_two_wallets_due_tells_one_thing()
     {

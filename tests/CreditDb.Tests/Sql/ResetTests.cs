@@ -264,6 +264,24 @@ public sealed class ResetTests(TestDatabase db) : IClassFixture<TestDatabase>
     }
 
     [Fact]
+    public async Task An_upgrade_in_a_period_that_was_rolled_back_grants_what_it_adds()
+    {
+        var user = await Open("2026-01-15 00:00Z");
+        await db.Run("select credits.deduct_credits_for_action($1, 'weekly_report', 30)", user);
+        await db.SetClock("2026-02-15 00:00Z");
+        await db.Run(Rollback, user, "2026-02-15 00:00Z");
+        Assert.Equal(70, await db.Balance(user));
+        var changed = await db.Json("select credits.change_plan($1, 'pro')", user);
+        Assert.Equal(4900m, changed.GetProperty("granted").Number("credits"));
+        Assert.Equal(4970, await db.Balance(user));
+        await db.Run("select credits.change_plan($1, 'free')", user);
+        await db.Run("select credits.change_plan($1, 'pro')", user);
+        Assert.Equal(4970, await db.Balance(user));
+        await db.SetClock("2026-03-15 00:00Z");
+        Assert.Equal(5000, await db.Balance(user));
+    }
+
+    [Fact]
     public async Task Once_the_plan_renews_nothing_there_is_no_running_reset_to_roll_back()
     {
         var user = await Open("2026-01-15 00:00Z");
