@@ -79,8 +79,8 @@ begin
   v_entry.duration_seconds := p_duration_seconds;
   v_entry.cost_breakdown := p_cost_breakdown;
   v_entry.metadata := p_metadata;
+  v_entry.counted_in := credits.count_use(p_user_id, p_action_type, v_terms.limit_period, v_terms.limit_period_no, p_quantity);
   v_wallet := credits.add_entry(v_drawn.p_wallet, v_now, 'usage', -v_amount, v_drawn.grant_no, v_drawn.allocations, v_entry);
-  perform credits.count_use(p_user_id, p_action_type, v_terms.limit_period, v_terms.limit_period_no, p_quantity);
   perform credits.finish_operation(v_wallet, v_now);
   v_result := credits.charged(p_action_type, v_cost.action_name, trim_scale(v_amount), v_wallet.balance, v_wallet.debt,
     v_wallet.entry_no);

@@ -24,6 +24,7 @@ begin
   v_entry.reference_id := p_session_id;
   -- Anybody may refer to a session's id; this tells the session's own entries.
   v_entry.reference := 'chat session';
+  v_entry.counted_in := credits.count_use(p_wallet.user_id, p_action_type, p_limit_period, p_limit_period_no, p_intervals);
   p_wallet := credits.add_entry(v_drawn.p_wallet, p_now, 'usage', -v_amount, v_drawn.grant_no, v_drawn.allocations, v_entry);
   p_wallet.owed := p_wallet.owed - v_amount;
   update credits.chat_sessions s
@@ -32,7 +33,6 @@ begin
     credits_owed = s.credits_owed - v_amount,
     updated_at = greatest(s.updated_at, p_now)
   where s.user_id = p_wallet.user_id and s.session_id = p_session_id;
-  perform credits.count_use(p_wallet.user_id, p_action_type, p_limit_period, p_limit_period_no, p_intervals);
   return p_wallet;
 end
 $$;

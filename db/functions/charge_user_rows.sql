@@ -28,6 +28,7 @@ declare
   v_allocation jsonb;
   v_code text;
   v_quantity numeric := 0;
+  v_counted_in text;
   v_minutes bigint := 0;
   v_charged numeric := 0;
   v_ids text[] := '{}';
@@ -148,11 +149,13 @@ begin
   end loop;
 
   if cardinality(v_ids) > 0 then
+    v_counted_in := credits.count_use(p_user_id, p_cost.action_type, v_terms.limit_period, v_terms.limit_period_no, v_quantity);
     insert into credits.credit_ledger
       (user_id, credit_type, entry_no, created_at, kind, amount, balance_after, action_type, unit_price, quantity, grant_no, allocations,
-        row_source, row_id, duration_seconds, actor, session_role, metadata)
+        row_source, row_id, duration_seconds, actor, session_role, metadata, counted_in)
     select p_user_id, p_cost.credit_type, v_first_entry_no + r.n - 1, v_now, 'usage', -r.amount, r.balance, p_cost.action_type,
-      p_cost.cost_per_unit, r.quantity, r.grant_no, r.allocation, p_source, r.id, r.seconds, credits.actor(), session_user, '{}'
+      p_cost.cost_per_unit, r.quantity, r.grant_no, r.allocation, p_source, r.id, r.seconds, credits.actor(), session_user, '{}',
+      v_counted_in
     from unnest(v_ids, v_amounts, v_charged_quantities, v_charged_seconds, v_balances, v_grant_nos, v_allocations)
       with ordinality as r (id, amount, quantity, seconds, balance, grant_no, allocation, n);
 
@@ -162,7 +165,6 @@ begin
 
     v_wallet.change_no := v_wallet.change_no + cardinality(v_ids);
     v_wallet.last_entry_at := v_now;
-    perform credits.count_use(p_user_id, p_cost.action_type, v_terms.limit_period, v_terms.limit_period_no, v_quantity);
   end if;
 
   if p_is_settlement then

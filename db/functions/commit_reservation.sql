@@ -99,6 +99,8 @@ begin
     v_wallet := v_returned.p_wallet;
     v_wallet.held := v_wallet.held - v_held;
     v_wallet := credits.add_entry(v_wallet, v_now, 'release', v_held, null, v_allocations || v_returned.allocations, v_entry);
+    v_wallet := credits.expire_returned(v_wallet, v_now, v_surplus);
+    perform credits.count_use(p_user_id, v_reservation.action_type, v_reservation.limit_period, v_reservation.limit_period_no, -v_held_quantity);
   end if;
   if v_amount > v_held then
     v_drawn := credits.draw_grants(v_wallet, v_amount - v_held);
@@ -113,6 +115,7 @@ begin
   v_entry.unit_price := v_reservation.unit_price;
   v_entry.quantity := v_quantity;
   v_entry.metadata := v_reservation.metadata || p_metadata;
+  v_entry.counted_in := credits.count_use(p_user_id, v_reservation.action_type, v_terms.limit_period, v_terms.limit_period_no, v_quantity);
   v_wallet := credits.add_entry(v_wallet, v_now, 'usage', -v_amount, null, v_allocations, v_entry);
 
   v_result := credits.charged(v_reservation.action_type, v_cost.action_name, trim_scale(v_amount), v_wallet.balance, v_wallet.debt,
@@ -122,10 +125,7 @@ begin
   update credits.credit_reservations r
   set status = 'committed', settled_at = v_wallet.last_entry_at, settled_entry_no = v_wallet.entry_no, result = v_result
   where r.user_id = p_user_id and r.reservation_id = p_reservation_id;
-  perform credits.count_use(p_user_id, v_reservation.action_type, v_reservation.limit_period, v_reservation.limit_period_no, -v_held_quantity);
-  perform credits.count_use(p_user_id, v_reservation.action_type, v_terms.limit_period, v_terms.limit_period_no, v_quantity);
   if v_surplus <> '[]' then
-    v_wallet := credits.expire_returned(v_wallet, v_now, v_surplus);
     v_wallet.next_due_at := least(v_wallet.next_due_at, credits.next_due_at(v_wallet));
   end if;
   perform credits.finish_operation(v_wallet, v_now);

@@ -200,12 +200,25 @@ begin
     where p.user_id between p_from and p_to
       and (coalesce(r.credits, 0) <> p.refunded_credits or coalesce(r.amount_minor, 0) <> p.refunded_minor)
     union all
-    select u.user_id, null, format('counter of %s in %s %s', u.action_type, u.period, u.period_no), 'from 0 to ' || coalesce(e.quantity, 0), u.used::text
-    from credits.usage_counters u
-    left join (
-      select e.user_id, e.action_type, sum(e.quantity) as quantity from entries e where e.kind in ('usage', 'hold') group by e.user_id, e.action_type
-    ) e on e.user_id = u.user_id and e.action_type = u.action_type
-    where u.user_id between p_from and p_to and (u.used < 0 or u.used > coalesce(e.quantity, 0))
+    select coalesce(u.user_id, e.user_id), null, format('counter of %s in %s', coalesce(u.action_type, e.action_type), coalesce(u.counter, e.counter)),
+      coalesce(e.quantity, 0)::text, coalesce(u.used, 0)::text
+    from (
+      select u.user_id, u.action_type, u.period || ' ' || u.period_no as counter, u.used
+      from credits.usage_counters u
+      where u.user_id between p_from and p_to
+    ) u
+    full join (
+      select c.user_id, c.action_type, c.counter, sum(c.quantity) as quantity
+      from (
+        select e.user_id, e.action_type, e.counted_in as counter, e.quantity from entries e where e.counted_in is not null
+        union all
+        select r.user_id, r.action_type, r.limit_period || ' ' || r.limit_period_no, r.quantity
+        from credits.credit_reservations r
+        where r.user_id between p_from and p_to and r.status = 'held' and r.limit_period is not null
+      ) c
+      group by c.user_id, c.action_type, c.counter
+    ) e on e.user_id = u.user_id and e.action_type = u.action_type and e.counter = u.counter
+    where coalesce(e.quantity, 0) <> coalesce(u.used, 0)
     union all
     select w.user_id, w.credit_type, 'debt of refunded purchases', coalesce(-d.amount, 0)::text, w.purchase_debt::text
     from wallets w

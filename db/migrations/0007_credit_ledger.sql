@@ -22,6 +22,7 @@ create table credits.credit_ledger (
   actor text,
   session_role text not null,
   metadata jsonb not null,
+  counted_in text,
   constraint credit_ledger_pkey primary key (user_id, credit_type, entry_no)
 );
 
@@ -36,4 +37,6 @@ comment on column credits.credit_ledger.row_source is 'For a charge made for an 
 comment on column credits.credit_ledger.reference_id is 'What a direct caller said the charge was for. It deduplicates nothing; an idempotency key does.';
 comment on column credits.credit_ledger.related_entry_no is
   'The entry that this one follows from: the charge of a refund, the hold of a release or of the usage that settles it.';
+comment on column credits.credit_ledger.counted_in is
+  'Of the usage of an action that the plan limits: the counter in usage_counters that counts its quantity, by period and number.';
 comment on column credits.credit_ledger.actor is 'The transaction setting credits.actor: on whose behalf the session role acted.';

@@ -174,7 +174,7 @@ public sealed class ReservationTests(TestDatabase db) : IClassFixture<TestDataba
         // All six are held, so nothing expired; a commit uses them all the same, and what a smaller one leaves over has nowhere to go.
         var committed = await db.Json(Commit, user, ids[0], 1.5m);
         Assert.Equal(("ok", 1.5m, 0.5m), (committed.Text("code"), committed.Number("credits_deducted"), committed.Number("credits_released")));
-        Assert.Equal((10m, 4m), (await db.Balance(user), await Held(user)));
+        Assert.Equal((10m, 10m, 4m), (committed.Number("balance_after"), await db.Balance(user), await Held(user)));
         var released = await db.Json(Release, user, ids[1]);
         Assert.Equal((2m, 10m), (released.Number("credits_released"), released.Number("balance_after")));
         Assert.Equal(10, await db.Balance(user));
@@ -184,7 +184,7 @@ public sealed class ReservationTests(TestDatabase db) : IClassFixture<TestDataba
         await db.Run("select credits.settle_due_wallets(100000)");
         Assert.Equal(projected.ToString(), (await db.Json("select credits.get_credit_balance($1)", user)).ToString());
         Assert.Equal(
-            ["grant 10", "grant 6", "hold -2", "hold -2", "hold -2", "release 2", "usage -1.5", "expiry -0.5", "release 2", "expiry -2", "release 2", "expiry -2"],
+            ["grant 10", "grant 6", "hold -2", "hold -2", "hold -2", "release 2", "expiry -0.5", "usage -1.5", "release 2", "expiry -2", "release 2", "expiry -2"],
             await db.Ledger(user));
     }
 

@@ -79,6 +79,28 @@ public sealed class VerifyLedgerTests(TestDatabase db) : IClassFixture<TestDatab
     }
 
     [Theory]
+    [InlineData("update credits.usage_counters set used = used + 1 where user_id = $1")]
+    [InlineData("delete from credits.usage_counters where user_id = $1")]
+    [InlineData("update credits.usage_counters set period_no = period_no + 1 where user_id = $1")]
+    [InlineData("insert into credits.usage_counters values ($1, 'script_generation', 'day', 7, 1)")]
+    [InlineData("update credits.credit_ledger set counted_in = null where user_id = $1 and counted_in is not null")]
+    [InlineData("update credits.credit_reservations set quantity = 0.5 where user_id = $1 and status = 'held'")]
+    public async Task Names_the_damage_to_a_counter(string damage)
+    {
+        db.BooksAreDamaged = true;
+        var user = Guid.NewGuid();
+        await db.Run("select credits.open_account($1)", user);
+        await db.Run("select credits.deduct_credits_for_action($1, 'script_generation', 0.4)", user);
+        await db.Run("select credits.commit_reservation($1, (credits.reserve_credits($1, 'script_generation', 0.3) ->> 'reservation_id')::uuid, 0.5)", user);
+        await db.Run("select credits.release_reservation($1, (credits.reserve_credits($1, 'script_generation') ->> 'reservation_id')::uuid)", user);
+        await db.Run("select credits.reserve_credits($1, 'script_generation')", user);
+        Assert.Equal(1.9m, await db.Value<decimal>("select used from credits.usage_counters where user_id = $1", user));
+        Assert.Empty(await db.Column<string>("select problem from credits.verify_ledger($1)", user));
+        await db.Run(damage, user);
+        Assert.Contains(await db.Column<string>("select problem from credits.verify_ledger($1)", user), p => p.StartsWith("counter of script_generation", StringComparison.Ordinal));
+    }
+
+    [Theory]
     [InlineData("delete from credits.credit_ledger_archive where user_id = $1 and entry_no = 2", "entry number")]
     [InlineData("delete from credits.credit_ledger where user_id = $1 and kind = 'opening'", "opening entry against the archive")]
     [InlineData("delete from credits.credit_ledger_archive where user_id = $1", "opening entry against the archive")]
