@@ -18,17 +18,7 @@ declare
   v_name text;
   v_member regclass;
 begin
-  select c.* into v_class from pg_class c where c.oid = p_table;
-  perform credits.check_argument(v_class.relkind in ('r', 'p') and v_class.relpersistence = 'p',
-    'p_table', 'must be an ordinary or a partitioned table');
-  perform credits.check_argument(v_class.relnamespace <> 'credits'::regnamespace, 'p_table', 'is one of the engine''s own');
-  perform credits.check_argument(not v_class.relispartition, 'p_table', 'is a partition; attach the table that it belongs to');
-  perform credits.check_argument(v_class.relkind = 'p' or not exists (
-    select from pg_inherits i where p_table in (i.inhparent, i.inhrelid)), 'p_table', 'must not inherit or be inherited from');
-  perform credits.check_argument(not exists (
-    select from pg_partition_tree(p_table) t join pg_class c on c.oid = t.relid and c.relkind = 'f'),
-    'p_table', 'must not have foreign tables as partitions');
-
+  perform credits.check_attachable(p_table);
   perform credits.check_argument(p_id_column is not null, 'p_id_column', 'must not be null');
   perform credits.check_column(p_table, p_id_column, 'p_id_column',
     case when p_user_issuer is null then array['uuid'] else array['uuid', 'text', 'varchar', 'int2', 'int4', 'int8'] end);
@@ -45,6 +35,7 @@ begin
 
   -- Under the name that it was attached by first, whatever the table is called now.
   select a.source into v_source from credits.charge_attachments a where a.relation = p_table and a.settings ? 'opens_accounts';
+  select c.* into v_class from pg_class c where c.oid = p_table;
   v_source := coalesce(v_source, format('accounts of %s.%s', v_class.relnamespace::regnamespace, v_class.relname));
   perform credits.register_attachment(v_source, p_table, 'open_account', jsonb_strip_nulls(jsonb_build_object(
     'opens_accounts', true, 'id_column', p_id_column, 'user_issuer', p_user_issuer, 'plan_id', p_plan_id,

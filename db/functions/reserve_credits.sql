@@ -20,7 +20,6 @@ declare
   v_now timestamptz;
   v_key credits.charge_keys;
   v_fingerprint text;
-  v_code text;
   v_drawn record;
   v_allocations jsonb;
   v_entry credits.credit_ledger;
@@ -54,25 +53,9 @@ begin
   v_terms := credits.plan_terms(p_user_id, v_cost, v_now);
   v_cost := v_terms.p_cost;
   v_amount := credits.price_of(v_cost.cost_per_unit, p_quantity);
-  v_code := case
-    when v_cost.cost_per_unit is null then 'unknown_action'
-    when v_wallet.user_id is null then 'unknown_account'
-    when not v_wallet.is_active then 'account_suspended'
-    when not v_cost.is_active then 'inactive_action'
-    when v_terms.used + p_quantity > v_terms.limit_quantity then 'limit_reached'
-    when v_wallet.balance + v_wallet.debt < v_amount then 'insufficient_credits'
-  end;
-  if v_code is not null then
-    if v_wallet.user_id is not null then
-      perform credits.notify_decline(
-        p_user_id, v_cost.credit_type, p_action_type, v_code, v_amount, v_wallet.balance + v_wallet.debt, 1, v_now);
-      v_wallet.change_no := v_wallet.change_no + 1;
-      perform credits.finish_operation(v_wallet, v_now);
-    end if;
-    return credits.outcome(v_code, jsonb_build_object('action_type', p_action_type, 'action_name', v_cost.action_name,
-        'required', trim_scale(v_amount), 'available', trim_scale(v_wallet.balance + v_wallet.debt))
-      || case when v_code = 'limit_reached' then jsonb_build_object('limit', trim_scale(v_terms.limit_quantity), 'used', trim_scale(v_terms.used),
-        'limit_period', v_terms.limit_period) else '{}' end);
+  v_result := credits.decline(v_wallet, v_cost, p_action_type, p_quantity, v_amount, v_terms.limit_quantity, v_terms.limit_period, v_terms.used, v_now);
+  if v_result is not null then
+    return v_result;
   end if;
 
   v_drawn := credits.draw_grants(v_wallet, v_amount);

@@ -749,29 +749,19 @@ public sealed class CreditModel(Guid userId, Dictionary<string, Price> prices, D
             }
             wallet.GiveBack(surplus);
             wallet.AddEntry(now);
-            if (amount > held)
-                spent.AddRange(wallet.Draw(amount - held));
-            wallet.AddEntry(now);
-            var usage = wallet.EntryNo;
-            var after = wallet.Balance;
             wallet.ExpireReturned(now, surplus);
-            return Done(usage, after);
         }
-        spent = wallet.Draw(amount);
+        if (amount > held)
+            spent.AddRange(wallet.Draw(amount - held));
         wallet.AddEntry(now);
-        return Done(wallet.EntryNo, wallet.Balance);
-
-        Outcome Done(long entry, decimal after)
-        {
-            Count(hold.Action, hold.LimitPeriod, hold.LimitPeriodNo, -heldUnits);
-            Count(hold.Action, quote.Period, quote.PeriodNo, units);
-            wallet.Charges.Add(new Charge(entry, hold.Action, amount, spent));
-            hold.Status = "committed";
-            hold.CommittedQuantity = units;
-            return hold.Result = Outcome.Ok(("action_type", hold.Action), ("credits_deducted", amount), ("quantity", units),
-                ("credits_released", Math.Max(held - amount, 0)), ("balance_before", after + amount), ("balance_after", after), ("log_id", entry),
-                ("replayed", false), ("reservation_id", reservation));
-        }
+        Count(hold.Action, hold.LimitPeriod, hold.LimitPeriodNo, -heldUnits);
+        Count(hold.Action, quote.Period, quote.PeriodNo, units);
+        wallet.Charges.Add(new Charge(wallet.EntryNo, hold.Action, amount, spent));
+        hold.Status = "committed";
+        hold.CommittedQuantity = units;
+        return hold.Result = Outcome.Ok(("action_type", hold.Action), ("credits_deducted", amount), ("quantity", units),
+            ("credits_released", Math.Max(held - amount, 0)), ("balance_before", wallet.Balance + amount), ("balance_after", wallet.Balance),
+            ("log_id", wallet.EntryNo), ("replayed", false), ("reservation_id", reservation));
     }
 
     // Plans
