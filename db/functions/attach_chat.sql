@@ -31,7 +31,7 @@ begin
     perform credits.check_column(p_table, p_started_column, 'p_started_column', array['timestamptz'], p_must_be_set => false);
   end if;
   v_source := coalesce(p_source, format('%s.%s', v_class.relnamespace::regnamespace, v_class.relname));
-  perform credits.check_argument(length(v_source) between 1 and 255 and v_source <> 'caller', 'p_source', 'must have 1 to 255 characters, and not be caller');
+  perform credits.check_argument(length(v_source) between 1 and 255 and v_source not in ('caller', 'import', 'erased'), 'p_source', 'must have 1 to 255 characters, and not be caller, import or erased');
 
   perform credits.register_attachment(v_source, p_table, 'chat_time', jsonb_strip_nulls(jsonb_build_object(
     'user_column', p_user_column, 'user_issuer', p_user_issuer, 'session_column', p_session_column, 'elapsed_column', p_elapsed_column,

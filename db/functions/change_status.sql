@@ -44,6 +44,8 @@ begin
         v_wallet.next_due_at := credits.next_due_at(v_wallet);
       end if;
       v_wallet.change_no := v_wallet.change_no + 1;
+      -- Whoever may spend again pays first what chat sessions owe.
+      v_wallet.is_active := v_wallet.is_active or p_status = 'active';
       -- Whoever leaves is not told that credits came back or ran low.
       perform credits.finish_operation(v_wallet, v_now, p_status = 'closed');
     end loop;

@@ -17,6 +17,7 @@ declare
   v_purchase credits.credit_purchases;
   v_now timestamptz;
   v_other uuid;
+  v_balance numeric;
 begin
   perform credits.check_argument(length(p_provider_reference) between 1 and 255, 'p_provider_reference', 'must have 1 to 255 characters');
   perform credits.check_argument(coalesce(p_paid_minor >= 0, true), 'p_paid_minor', 'must not be negative');
@@ -44,7 +45,7 @@ begin
     return credits.purchase_outcome(v_purchase, jsonb_build_object(
       'balance_after', (
         select trim_scale(l.balance_after)
-        from credits.credit_ledger l
+        from credits.credit_entries l
         where l.user_id = p_user_id and l.credit_type = 'credits' and l.entry_no = v_purchase.grant_no),
       'log_id', v_purchase.grant_no,
       'replayed', true));
@@ -67,14 +68,15 @@ begin
   set status = 'paid', provider_reference = p_provider_reference, grant_no = v_wallet.entry_no, completed_at = v_wallet.last_entry_at
   where p.user_id = p_user_id and p.purchase_id = p_purchase_id
   returning p.* into v_purchase;
+  v_balance := v_wallet.balance;
+  v_wallet := credits.finish_operation(v_wallet, v_now);
   perform credits.notify(p_user_id, 'purchase', 'info', 'credits', '', 'Credits purchased',
     format('%s credits were added; %s available.', trim_scale(v_purchase.credits), trim_scale(v_wallet.balance + v_wallet.debt)),
     jsonb_build_object('purchase_id', p_purchase_id, 'package_id', v_purchase.package_id, 'credits', trim_scale(v_purchase.credits),
       'price_minor', v_purchase.price_minor, 'currency', v_purchase.currency,
       'available', trim_scale(v_wallet.balance + v_wallet.debt)), v_now);
-  perform credits.finish_operation(v_wallet, v_now);
   return credits.purchase_outcome(v_purchase, jsonb_build_object(
-    'balance_after', trim_scale(v_wallet.balance), 'log_id', v_wallet.entry_no, 'replayed', false));
+    'balance_after', trim_scale(v_balance), 'log_id', v_purchase.grant_no, 'replayed', false));
 end
 $$;
 
@@ -82,5 +84,5 @@ comment on function credits.complete_purchase(uuid, uuid, text, bigint, text) is
   'Grants the credits of a pending purchase, or of a failed one whose payment arrived after all; debts, also those of refunded purchases, are paid from '
   'them first. p_provider_reference is the payment''s id; p_paid_minor (minor units) and p_currency, where given, must be the purchase''s. Completing '
   'again by the same payment grants nothing and returns replayed, also after a refund. Returns code ok, unknown_account or not_found, what create_purchase '
-  'returns, balance_after, log_id (the grant''s number), replayed. Notifies the user. Locks the wallet row of credits, then reads the purchase. Raises UC001 '
+  'returns, log_id (the grant''s number), balance_after (by that entry; what chat sessions owed is paid next), replayed. Notifies the user. Locks the wallet row of credits, then reads the purchase. Raises UC001 '
   'for malformed arguments, UC331 if something else was paid, UC332 if another payment completed the purchase, UC333 if the payment completed another one.';

@@ -81,7 +81,7 @@ begin
   end if;
   v_wallet.next_due_at := credits.next_due_at(v_wallet);
   v_wallet.change_no := v_wallet.change_no + 1;
-  perform credits.finish_operation(v_wallet, v_now);
+  v_wallet := credits.finish_operation(v_wallet, v_now);
 
   v_result := credits.outcome('ok', jsonb_build_object(
     'monthly', trim_scale(v_monthly),

@@ -2,7 +2,8 @@ create or replace function credits.meter_chat_time(
   p_user_id uuid,
   p_session_id uuid,
   p_elapsed_seconds integer,
-  p_is_lenient boolean default false
+  p_is_lenient boolean default false,
+  p_carried credits.chat_sessions default null
 )
 returns jsonb
 language plpgsql
@@ -40,14 +41,21 @@ begin
     raise exception using errcode = '40001', message = 'the session was priced for a wallet meanwhile';
   end if;
 
+  v_session.started_at := least(v_session.started_at, p_carried.started_at);
   v_allowed := floor(extract(epoch from greatest(v_now, v_session.updated_at) - v_session.started_at)) + c_tolerance;
   if p_is_lenient then
     p_elapsed_seconds := least(p_elapsed_seconds, v_allowed);
   end if;
   perform credits.check_argument(p_elapsed_seconds <= v_allowed, 'p_elapsed_seconds',
     format('must not be more than %s seconds ahead of the clock: the session began %s seconds ago', c_tolerance, v_allowed - c_tolerance));
-  if p_elapsed_seconds <= v_session.elapsed_seconds then
+  if p_elapsed_seconds <= v_session.elapsed_seconds and (p_carried.elapsed_seconds > v_session.elapsed_seconds) is not true then
     return credits.chat_outcome(v_wallet, v_session, 0, v_now);
+  end if;
+  -- What was metered under another identity costs nothing here: the free time moves on with the total, so that what this one charged stays right.
+  if p_carried.elapsed_seconds > v_session.elapsed_seconds then
+    v_session.free_seconds := greatest(v_session.free_seconds,
+      p_carried.elapsed_seconds - greatest(v_session.elapsed_seconds - v_session.free_seconds, 0));
+    p_elapsed_seconds := greatest(p_elapsed_seconds, p_carried.elapsed_seconds);
   end if;
 
   v_used := v_session.credits_used;
@@ -56,6 +64,8 @@ begin
   v_owed := coalesce(v_uncharged * v_session.rate, 0);
   update credits.chat_sessions s
   set elapsed_seconds = p_elapsed_seconds,
+    free_seconds = v_session.free_seconds,
+    started_at = v_session.started_at,
     credit_type = v_session.credit_type,
     rate = v_session.rate,
     interval_seconds = v_session.interval_seconds,
@@ -74,9 +84,8 @@ begin
         v_wallet := credits.charge_chat_time(v_wallet, p_session_id, v_session.action_type, 0, v_uncharged, v_terms.limit_period,
           v_terms.limit_period_no, v_now);
       end if;
-    else
-      v_wallet := credits.pay_owed(v_wallet, v_now);
     end if;
+    v_wallet := credits.pay_owed(v_wallet, v_now);
   end if;
   select s.* into v_session
   from credits.chat_sessions s
@@ -93,6 +102,7 @@ begin
 end
 $$;
 
-comment on function credits.meter_chat_time(uuid, uuid, integer, boolean) is
-  'Internal. record_chat_time; p_is_lenient records a total that is ahead of the clock as far as it may be, instead of refusing it. Locks the wallet '
+comment on function credits.meter_chat_time(uuid, uuid, integer, boolean, credits.chat_sessions) is
+  'Internal. record_chat_time; p_is_lenient records a total that is ahead of the clock as far as it may be, instead of refusing it; '
+  'p_carried is the session under which the row was metered before. Locks the wallet '
   'row, then the session''s; without an account only the session''s. Raises 40001 if the account is opened at the same time.';

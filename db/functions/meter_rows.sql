@@ -44,15 +44,18 @@ begin
   loop
     perform credits.check_argument(v_row.user_id is not null, 'user id', 'a metered row must have a user');
     perform credits.check_argument(v_row.elapsed >= 0 and v_row.elapsed < 'Infinity', 'elapsed seconds', 'must be a number, not below zero');
-    if not exists (select from credits.chat_sessions s where s.user_id = v_row.user_id and s.session_id = v_row.session_id) then
+    perform credits.check_argument(coalesce(v_row.started_at > '-infinity', true), 'started at', 'must be a moment');
+    -- What was metered under the row's old identity is not charged again under the new one, be that new or not.
+    if tg_op = 'UPDATE' and (v_old_user_id, v_old_session_id) is distinct from (v_row.user_id, v_row.session_id) then
       select s.* into v_carried
       from credits.chat_sessions s
       where s.user_id = v_old_user_id and s.session_id = v_old_session_id;
-      -- What was metered under the row's old identity is not charged again under the new one.
-      perform credits.start_chat_session(v_row.user_id, v_row.session_id,
-        greatest(v_carried.elapsed_seconds, coalesce(v_carried.free_seconds, v_free_seconds)), least(v_carried.started_at, v_row.started_at));
     end if;
-    perform credits.meter_chat_time(v_row.user_id, v_row.session_id, least(floor(v_row.elapsed), 2147483647)::integer, p_is_lenient => true);
+    if not exists (select from credits.chat_sessions s where s.user_id = v_row.user_id and s.session_id = v_row.session_id) then
+      perform credits.start_chat_session(v_row.user_id, v_row.session_id, coalesce(v_carried.free_seconds, v_free_seconds),
+        least(v_carried.started_at, v_row.started_at));
+    end if;
+    perform credits.meter_chat_time(v_row.user_id, v_row.session_id, least(floor(v_row.elapsed), 2147483647)::integer, true, v_carried);
   end loop;
   return null;
 end
@@ -61,4 +64,4 @@ $$;
 comment on function credits.meter_rows() is
   'Trigger function that attach_chat() puts on a table; its argument is the source, its settings are in charge_attachments. Opens and meters the sessions of '
   'the inserted rows of a statement, or of the updated row. Locks the wallets of the users of an insert in ascending order (an update of several '
-  'rows: in the order of the rows). Raises UC001 for a row without user or session id, or with a malformed number of seconds.';
+  'rows: in the order of the rows). Raises UC001 for a row without user or session id, or with a malformed number of seconds or start.';

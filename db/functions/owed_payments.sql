@@ -27,7 +27,7 @@ begin
   for v_session in
     select s.*
     from credits.chat_sessions s
-    where s.user_id = p_user_id and s.credit_type = p_credit_type and s.credits_owed > 0
+    where s.user_id = p_user_id and s.credit_type = p_credit_type and s.credits_owed > 0 and s.rate <= p_spendable
     order by s.started_at, s.session_id
   loop
     if v_cost.action_type is distinct from v_session.action_type then

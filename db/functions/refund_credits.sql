@@ -99,7 +99,7 @@ begin
     values (p_user_id, p_credit_type, p_log_id, v_refund_no, v_returned.rest);
   end if;
   v_wallet.next_due_at := least(v_wallet.next_due_at, credits.next_due_at(v_wallet));
-  perform credits.finish_operation(v_wallet, v_now);
+  v_wallet := credits.finish_operation(v_wallet, v_now);
 
   v_result := credits.outcome('ok', jsonb_build_object(
     'log_id', p_log_id,

@@ -121,7 +121,7 @@ begin
       v_purchase.provider, p_provider_reference, p_is_dispute, v_amount, v_credits, v_revoked || v_owing, v_wallet.entry_no, p_reason, v_now)
   returning * into v_refund;
   v_wallet.change_no := v_wallet.change_no + 1;
-  perform credits.finish_operation(v_wallet, v_now);
+  v_wallet := credits.finish_operation(v_wallet, v_now);
   return credits.purchase_refund_outcome(v_purchase, v_refund, v_wallet.balance, false);
 end
 $$;

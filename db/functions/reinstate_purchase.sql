@@ -94,7 +94,7 @@ begin
   where p.user_id = p_user_id and p.purchase_id = p_purchase_id
   returning p.* into v_purchase;
   v_wallet.change_no := v_wallet.change_no + 1;
-  perform credits.finish_operation(v_wallet, v_now);
+  v_wallet := credits.finish_operation(v_wallet, v_now);
   return credits.purchase_refund_outcome(v_purchase, v_refund, v_wallet.balance, false);
 end
 $$;

@@ -30,7 +30,7 @@ begin
     v_wallet := credits.release_hold(v_wallet, p_reservation_id, v_locked.now, 'released',
       case when p_reason is null then '{}' else jsonb_build_object('reason', p_reason) end);
     v_wallet := credits.expire_returned(v_wallet, v_locked.now, v_reservation.allocations);
-    perform credits.finish_operation(v_wallet, v_locked.now);
+    v_wallet := credits.finish_operation(v_wallet, v_locked.now);
   end if;
   return credits.outcome('ok', jsonb_build_object(
     'reservation_id', p_reservation_id,

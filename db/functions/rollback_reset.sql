@@ -76,7 +76,7 @@ begin
   v_wallet.rolled_back_reset_at := v_wallet.last_reset_at;
   v_wallet.change_no := v_wallet.change_no + 1;
   v_wallet.next_due_at := credits.next_due_at(v_wallet);
-  perform credits.finish_operation(v_wallet, v_now);
+  v_wallet := credits.finish_operation(v_wallet, v_now);
   return credits.outcome('ok', jsonb_build_object(
     'period_start', p_period_start,
     'revoked', trim_scale(v_revoked),

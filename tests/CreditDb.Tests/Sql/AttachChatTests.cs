@@ -89,6 +89,36 @@ public sealed class AttachChatTests(TestDatabase db) : IClassFixture<TestDatabas
     }
 
     [Fact]
+    public async Task A_row_that_gets_its_former_user_or_id_back_is_not_charged_again_for_the_time_between()
+    {
+        var (mine, yours) = (await db.Account(50), await db.Account(50));
+        await Table("id int primary key, user_id uuid not null, elapsed_seconds int");
+        await Attach(", p_free_seconds => 30");
+        await db.Run($"insert into {_table} values (1, $1, 0)", mine);
+        await At("00:30");
+        // A minute each: mine (of it half is free), yours, mine, under another id, and under the first one again.
+        foreach (var change in new[] { $"user_id = '{mine}'", $"user_id = '{yours}'", $"user_id = '{mine}'", "id = 2", "id = 1" })
+        {
+            await db.Run($"update {_table} set {change}");
+            await db.Run($"update {_table} set elapsed_seconds = elapsed_seconds + 60");
+        }
+        Assert.Equal((46.5m, 49m), (await db.Balance(mine), await db.Balance(yours)));
+        await db.Run($"update {_table} set user_id = $1, elapsed_seconds = elapsed_seconds + 15", yours);
+        Assert.Equal((46.5m, 48.75m), (await db.Balance(mine), await db.Balance(yours)));
+    }
+
+    [Fact]
+    public async Task A_start_that_is_no_moment_is_refused_by_name()
+    {
+        var user = await db.Account(1);
+        await Table("id int primary key, user_id uuid not null, elapsed_seconds int, began timestamptz");
+        await Attach(", p_started_column => 'began'");
+        var before = await db.Snapshot(user);
+        await db.Fails("UC001", $"insert into {_table} values (1, $1, 15, '-infinity')", user);
+        Assert.Equal(before, await db.Snapshot(user));
+    }
+
+    [Fact]
     public async Task Many_rows_of_many_users_in_one_statement_and_in_partitions()
     {
         var users = new[] { await db.Account(1), await db.Account(1), Guid.NewGuid() };
@@ -133,6 +163,8 @@ public sealed class AttachChatTests(TestDatabase db) : IClassFixture<TestDatabas
     [InlineData(", p_started_column => 'id'", "p_started_column")]
     [InlineData(", p_free_seconds => -1", "p_free_seconds")]
     [InlineData(", p_source => 'caller'", "p_source")]
+    [InlineData(", p_source => 'import'", "p_source")]
+    [InlineData(", p_source => 'erased'", "p_source")]
     [InlineData(", p_user_issuer => ''", "p_user_issuer")]
     public async Task Names_what_cannot_be_attached(string arguments, string argument)
     {

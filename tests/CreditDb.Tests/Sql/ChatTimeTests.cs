@@ -165,6 +165,39 @@ public sealed class ChatTimeTests(TestDatabase db) : IClassFixture<TestDatabase>
         Assert.Equal(0.75m, (await Report(user, session, 45)).Number("credits_charged"));
     }
 
+    [Fact]
+    public async Task An_account_that_is_active_again_pays_at_once_what_it_owes()
+    {
+        var user = await db.Account(10);
+        var session = await Open(user, 0);
+        await At(600);
+        await db.Run("select credits.suspend_account($1)", user);
+        Assert.Equal(0.5m, (await Report(user, session, 30)).Number("credits_owed"));
+        await db.Run("select credits.reactivate_account($1)", user);
+        Assert.Equal((9.5m, 0m), (await db.Balance(user), await Owed(user)));
+    }
+
+    [Theory]
+    [InlineData("select credits.refund_credits($1, (select max(entry_no) from credits.credit_ledger where user_id = $1 and credit_type = 'credits' and kind = 'usage'))")]
+    [InlineData("select credits.release_reservation($1, (select reservation_id from credits.credit_reservations where user_id = $1))")]
+    [InlineData("select credits.reinstate_purchase($1, (select purchase_id from credits.credit_purchases where user_id = $1), 'dispute')")]
+    [InlineData("select credits.import_balance($1, 0, 5)")]
+    [InlineData("select credits.grant_credits($1, 5, 'trial')")]
+    public async Task Whatever_brings_credits_says_the_balance_after_what_is_owed_is_paid_from_them(string sql)
+    {
+        var user = await db.Account(10);
+        var purchase = (await db.Json("select credits.create_purchase($1, 'starter', 'stripe')", user)).GetProperty("purchase_id").GetGuid();
+        await db.Run("select credits.complete_purchase($1, $2, 'payment'), credits.refund_purchase($1, $2, p_provider_reference => 'dispute', p_is_dispute => true)", user, purchase);
+        await db.Run("select credits.reserve_credits($1, 'create_agent')", user);
+        await db.Run("select credits.deduct_credits_for_action($1, 'create_agent')", user);
+        var session = await Open(user, 0);
+        await At(600);
+        Assert.Equal(("insufficient_credits", 1m), await Report(user, session, 60) is var report ? (report.Text("code"), report.Number("credits_owed")) : default);
+        Assert.Equal(await db.Json(sql, user) is var outcome ? outcome.Number("balance_after") : -1,
+            await db.Value<decimal>("select balance from credits.wallets where user_id = $1 and credit_type = 'credits'", user));
+        Assert.Equal(0, await Owed(user));
+    }
+
     [Theory]
     [InlineData("select credits.set_cost('chat_time', p_is_active => false)", "select credits.set_cost('chat_time', p_is_active => true)", "inactive_action")]
     [InlineData("create table public.kept as select * from credits.credit_costs where action_type = 'chat_time'; delete from credits.credit_costs where action_type = 'chat_time'",

@@ -425,6 +425,31 @@ public sealed class PurchaseTests(TestDatabase db) : IClassFixture<TestDatabase>
             package.Text("package_name"), package.Text("features"), package.Flag("is_active"), package.Number("sort_order")));
     }
 
+    [Fact]
+    public async Task The_notification_says_what_is_available_once_chat_sessions_are_paid()
+    {
+        var user = await db.Account();
+        await db.Run("select credits.record_chat_time($1, (credits.open_chat_session($1, null, 0) ->> 'session_id')::uuid, 60)", user);
+        var purchase = await Begun(user);
+        var paid = await db.Json("select credits.complete_purchase($1, $2, 'pay')", user, purchase);
+        Assert.Equal((100m, 99m), (paid.Number("balance_after"), await db.Balance(user)));
+        Assert.Equal("100 credits were added; 99 available.", await db.Value<string>("select message from credits.notifications where user_id = $1 and type = 'purchase'", user));
+    }
+
+    [Fact]
+    public async Task Completing_again_returns_the_same_when_the_grant_is_archived()
+    {
+        var user = await db.Account();
+        var purchase = await Begun(user);
+        var paid = await db.Json("select credits.complete_purchase($1, $2, 'pay')", user, purchase);
+        await db.Run("select credits.deduct_credits_for_action($1, 'send_email')", user);
+        await db.Run("select credits.deduct_credits_for_action($1, 'send_email')", user);
+        await db.Run("select credits.archive_ledger(credits.clock_now())");
+        Assert.False(await db.Value<bool>("select exists (select from credits.credit_ledger where user_id = $1 and kind = 'grant')", user));
+        var again = await db.Json("select credits.complete_purchase($1, $2, 'pay')", user, purchase);
+        Assert.Equal((true, paid.Number("balance_after"), paid.Number("log_id")), (again.Flag("replayed"), again.Number("balance_after"), again.Number("log_id")));
+    }
+
     private async Task<Guid> Begun(Guid user, string package = "starter", string provider = "stripe") =>
         (await db.Json("select credits.create_purchase($1, $2, $3)", user, package, provider)).GetProperty("purchase_id").GetGuid();
 
