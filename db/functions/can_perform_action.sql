@@ -22,7 +22,8 @@ begin
 
   select c.* into v_cost from credits.credit_costs c where c.action_type = p_action_type;
   select a.* into v_account from credits.accounts a where a.user_id = p_user_id;
-  v_terms := credits.plan_terms(p_user_id, v_cost, credits.clock_now());
+  v_terms := credits.plan_terms(p_user_id, v_cost, greatest(credits.clock_now(), (
+    select w.last_entry_at from credits.wallets w where w.user_id = p_user_id and w.credit_type = v_cost.credit_type)));
   v_cost := v_terms.p_cost;
   v_needed := credits.price_of(v_cost.cost_per_unit, p_quantity);
   v_remaining := (credits.get_credit_balance(p_user_id, coalesce(v_cost.credit_type, 'credits')) ->> 'total')::numeric;

@@ -35,8 +35,10 @@ begin
     v_now := greatest(v_now, v_wallet.last_entry_at);
   end loop;
   v_now := greatest(credits.clock_now(), v_now);
-  -- What is due is due on the old plan.
-  for v_wallet in select w.* from credits.wallets w where w.user_id = p_user_id order by w.credit_type loop
+  -- What is due is due on the old plan. Locked again, here and below, as one may have been opened meanwhile.
+  for v_wallet in
+    select w.* from credits.wallets w where w.user_id = p_user_id order by w.credit_type for no key update
+  loop
     perform credits.apply_due(v_wallet, v_now);
   end loop;
   select a.* into v_account from credits.accounts a where a.user_id = p_user_id;
@@ -48,7 +50,9 @@ begin
   end if;
   update credits.accounts a set plan_id = p_plan_id where a.user_id = p_user_id;
 
-  for v_wallet in select w.* from credits.wallets w where w.user_id = p_user_id order by w.credit_type loop
+  for v_wallet in
+    select w.* from credits.wallets w where w.user_id = p_user_id order by w.credit_type for no key update
+  loop
     select p.amount, p.period into v_allowance
     from credits.plan_allowances p
     where p.plan_id = p_plan_id and p.credit_type = v_wallet.credit_type;

@@ -27,7 +27,10 @@ begin
   end if;
 
   if v_account.status <> p_status then
-    for v_wallet in select w.* from credits.wallets w where w.user_id = p_user_id order by w.credit_type loop
+    -- Locked again, as one may have been opened while this waited for the account.
+    for v_wallet in
+      select w.* from credits.wallets w where w.user_id = p_user_id order by w.credit_type for no key update
+    loop
       v_wallet := credits.apply_due(v_wallet, v_now);
       if p_status = 'closed' then
         for v_reservation_id, v_allocations in

@@ -22,7 +22,10 @@ begin
   if not found then
     return credits.outcome('unknown_account', jsonb_build_object('user_id', p_user_id));
   end if;
-  for v_wallet in select w.* from credits.wallets w where w.user_id = p_user_id order by w.credit_type loop
+  -- Locked again, as one may have been opened while this waited for the account.
+  for v_wallet in
+    select w.* from credits.wallets w where w.user_id = p_user_id order by w.credit_type for no key update
+  loop
     v_wallet := credits.apply_due(v_wallet, v_now);
     v_wallet.change_no := v_wallet.change_no + 1;
     perform credits.finish_operation(v_wallet, v_now, true);

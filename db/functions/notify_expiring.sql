@@ -16,6 +16,7 @@ declare
   v_expiring record;
   v_credits text;
   v_told integer := 0;
+  v_user_id uuid;
 begin
   perform credits.check_argument(p_within > interval '0' and p_within <= interval '366 days', 'p_within', 'must be above 0 and at most 366 days');
   perform credits.check_argument(p_limit between 1 and 100000, 'p_limit', 'must be 1 to 100000');
@@ -28,10 +29,13 @@ begin
       from credits.stored_grants g
       where g.expires_at > v_now and g.expires_at <= v_until and g.source <> 'monthly' and g.told_expiry_at is null
         and (g.remaining > 0 or exists (
-          select from credits.wallets o where o.user_id = g.user_id and o.credit_type = g.credit_type and o.open_grant_no = g.grant_no)))
+          select from credits.wallets o where o.user_id = g.user_id and o.credit_type = g.credit_type and o.open_grant_no = g.grant_no and o.open_remaining > 0)))
+    order by w.user_id, w.credit_type
     limit p_limit
     for no key update of w skip locked
   loop
+    -- One thing at a time: the user's next wallet is for the next call.
+    continue when v_wallet.user_id = v_user_id;
     v_at := greatest(v_now, v_wallet.last_entry_at);
     v_wallet := credits.apply_due(v_wallet, v_at);
     -- Read again under the lock: another worker may have told it since the statement above began, or the user have spent it.
@@ -54,6 +58,7 @@ begin
       jsonb_build_object('amount', trim_scale(v_expiring.amount), 'expires_at', v_expiring.expires_at, 'grants', v_expiring.grants), v_at);
     v_wallet.change_no := v_wallet.change_no + 1;
     perform credits.finish_operation(v_wallet, v_at);
+    v_user_id := v_wallet.user_id;
     v_told := v_told + 1;
   end loop;
   return v_told;
@@ -61,6 +66,6 @@ end
 $$;
 
 comment on function credits.notify_expiring(interval, integer) is
-  'Tells users of credits that will expire within p_within (those of the monthly allowance aside, which come again): a notification of type expiring_soon per wallet, and '
+  'Tells users of credits that will expire within p_within (those of the monthly allowance aside, which come again): a notification of type expiring_soon per wallet, one a call and user, and '
   'of each grant once. Up to p_limit wallets of active accounts; returns how many were told: 0 when there are none left, or others hold the rest. Takes the wallets that '
   'nobody has locked, so several workers share the work without waiting. Raises UC001 for malformed arguments.';

@@ -38,6 +38,12 @@ begin
       select u.used
       from credits.usage_counters u
       where u.user_id = p_user_id and u.action_type = p_cost.action_type and u.period = v_terms.limit_period and u.period_no = limit_period_no
+    ), 0) - coalesce((
+      -- A hold that has lapsed gives its units back, applied (and then it is held no more) or not.
+      select sum(r.quantity)
+      from credits.credit_reservations r
+      where r.user_id = p_user_id and r.credit_type = p_cost.credit_type and r.status = 'held' and r.expires_at <= p_at
+        and r.action_type = p_cost.action_type and r.limit_period = v_terms.limit_period and r.limit_period_no = plan_terms.limit_period_no
     ), 0);
   end if;
 end

@@ -32,7 +32,7 @@ begin
 
   return query
     select l.user_id, l.credit_type, 'entries without an account', '0', count(*)::text
-    from credits.credit_ledger l
+    from credits.credit_entries l
     where not exists (select from credits.accounts a where a.user_id = l.user_id)
     group by l.user_id, l.credit_type;
 end

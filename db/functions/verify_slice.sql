@@ -39,7 +39,7 @@ begin
       where a.user_id between p_from and p_to
       order by a.user_id, a.credit_type, a.entry_no desc
     ), books as (
-      select e.user_id, e.credit_type, max(e.entry_no) as entry_no, sum(e.amount) as amount
+      select e.user_id, e.credit_type, max(e.entry_no) as entry_no, sum(e.amount) as amount, max(e.created_at) as entry_at
       from entries e
       group by e.user_id, e.credit_type
     ), movements as (
@@ -144,6 +144,16 @@ begin
     ) r on r.user_id = w.user_id and r.credit_type = w.credit_type
     where coalesce(r.amount, 0) <> w.held
     union all
+    select coalesce(e.user_id, r.user_id), coalesce(e.credit_type, r.credit_type),
+      format('hold of reservation %s', coalesce(r.reservation_id, e.reference_id)),
+      case when e.entry_no is null then 'none' else format('%s x %s %s: %s from %s', e.quantity, e.unit_price, e.action_type, -e.amount, e.allocations) end,
+      case when r.user_id is null then 'none' else format('%s x %s %s: %s from %s', r.quantity, r.unit_price, r.action_type, r.amount, r.allocations) end
+    from (select * from entries e where e.kind = 'hold') e
+    full join (select * from credits.credit_reservations r where r.user_id between p_from and p_to) r
+      on r.user_id = e.user_id and r.credit_type = e.credit_type and r.hold_entry_no = e.entry_no and r.reservation_id = e.reference_id
+    where (e.action_type, e.unit_price, e.quantity, -e.amount, e.allocations)
+      is distinct from (r.action_type, r.unit_price, r.quantity, r.amount, r.allocations)
+    union all
     select r.user_id, r.credit_type, format('settlement of reservation %s', r.reservation_id),
       case r.status when 'committed' then 'usage' else 'release' end, coalesce(e.kind, 'none')
     from credits.credit_reservations r
@@ -162,11 +172,12 @@ begin
     left join entries e on e.user_id = f.user_id and e.credit_type = f.credit_type and e.entry_no = f.log_id and e.kind = 'usage'
     where f.amount > coalesce(-e.amount, 0)
     union all
-    select e.user_id, e.credit_type, format('amount of refund %s', e.entry_no), coalesce(r.amount::text, 'none'), e.amount::text
-    from entries e
-    left join credits.credit_refunds r on r.user_id = e.user_id and r.credit_type = e.credit_type and r.log_id = e.related_entry_no
-      and r.refund_no = e.entry_no
-    where e.kind = 'refund' and r.amount is distinct from e.amount
+    select coalesce(e.user_id, r.user_id), coalesce(e.credit_type, r.credit_type), format('amount of refund %s', coalesce(e.entry_no, r.refund_no)),
+      coalesce(r.amount::text, 'none'), coalesce(e.amount::text, 'none')
+    from (select * from entries e where e.kind = 'refund') e
+    full join (select * from credits.credit_refunds r where r.user_id between p_from and p_to) r
+      on r.user_id = e.user_id and r.credit_type = e.credit_type and r.log_id = e.related_entry_no and r.refund_no = e.entry_no
+    where r.amount is distinct from e.amount
     union all
     select p.user_id, 'credits', format('grant of purchase %s', p.purchase_id),
       case when p.status in ('paid', 'refunded') then 'purchased grant of ' || p.credits else 'none' end,
@@ -231,18 +242,18 @@ begin
     ) d on d.user_id = w.user_id and d.credit_type = w.credit_type
     where coalesce(-d.amount, 0) <> w.purchase_debt
     union all
-    select s.user_id, s.credit_type, format('credits used of chat session %s', s.session_id),
-      format('%s in the ledger, %s of %s each', coalesce(-e.amount, 0), s.charged_intervals, s.rate), s.credits_used::text
-    from credits.chat_sessions s
-    left join (
-      select e.user_id, e.reference_id, e.action_type, sum(e.amount) as amount, sum(e.quantity) as quantity
+    select coalesce(s.user_id, e.user_id), coalesce(s.credit_type, e.credit_type),
+      format('credits used of chat session %s', coalesce(s.session_id, e.reference_id)),
+      format('%s in the ledger, %s of %s each', coalesce(-e.amount, 0), s.charged_intervals, s.rate), coalesce(s.credits_used::text, 'no session')
+    from (select * from credits.chat_sessions s where s.user_id between p_from and p_to) s
+    full join (
+      select e.user_id, e.credit_type, e.reference_id, e.action_type, sum(e.amount) as amount, sum(e.quantity) as quantity
       from entries e
       where e.kind = 'usage' and e.reference = 'chat session'
-      group by e.user_id, e.reference_id, e.action_type
-    ) e on e.user_id = s.user_id and e.reference_id = s.session_id and e.action_type = s.action_type
-    where s.user_id between p_from and p_to
-      and (s.credits_used <> coalesce(-e.amount, 0) or s.credits_used <> coalesce(s.charged_intervals * s.rate, 0)
-        or s.charged_intervals <> coalesce(e.quantity, 0))
+      group by e.user_id, e.credit_type, e.reference_id, e.action_type
+    ) e on e.user_id = s.user_id and e.credit_type = s.credit_type and e.reference_id = s.session_id and e.action_type = s.action_type
+    where (s.credits_used, s.credits_used, s.charged_intervals)
+      is distinct from (coalesce(-e.amount, 0), coalesce(s.charged_intervals * s.rate, 0), coalesce(e.quantity, 0))
     union all
     select s.user_id, s.credit_type, format('credits owed by chat session %s', s.session_id), o.amount::text, s.credits_owed::text
     from credits.chat_sessions s
@@ -266,14 +277,18 @@ begin
     left join credits.accounts a on a.user_id = w.user_id
     where w.is_active is distinct from (a.status = 'active')
     union all
-    select w.user_id, w.credit_type, 'when the wallet is due next', 'by ' || d.due_at, w.next_due_at::text
+    select w.user_id, w.credit_type, 'when the wallet is due next', 'by ' || least(w.next_reset_at, g.due_at, r.due_at), w.next_due_at::text
     from wallets w
-    cross join lateral (
-      select least(w.next_reset_at, min(g.expires_at)) as due_at
-      from grants g
-      where g.user_id = w.user_id and g.credit_type = w.credit_type and g.remaining > 0
-    ) d
-    where w.next_due_at > d.due_at
+    left join (
+      select g.user_id, g.credit_type, min(g.expires_at) as due_at from grants g where g.remaining > 0 group by g.user_id, g.credit_type
+    ) g on g.user_id = w.user_id and g.credit_type = w.credit_type
+    left join (
+      select r.user_id, r.credit_type, min(r.expires_at) as due_at
+      from credits.credit_reservations r
+      where r.user_id between p_from and p_to and r.status = 'held'
+      group by r.user_id, r.credit_type
+    ) r on r.user_id = w.user_id and r.credit_type = w.credit_type
+    where w.next_due_at > least(w.next_reset_at, g.due_at, r.due_at)
     union all
     select u.user_id, u.credit_type, format('row %s of %s is listed as uncharged', u.row_id, u.source), 'not charged', 'entry ' || k.entry_no
     from credits.uncharged_rows u
@@ -298,6 +313,11 @@ begin
       coalesce(b.entry_no, 0)::text, w.entry_no::text
     from wallets w full join books b on b.user_id = w.user_id and b.credit_type = w.credit_type
     where coalesce(b.entry_no, 0) is distinct from w.entry_no
+    union all
+    -- No operation is dated before it, so a wrong one would make credits expire and renew before their time.
+    select w.user_id, w.credit_type, 'time of the newest entry of the wallet', b.entry_at::text, w.last_entry_at::text
+    from wallets w join books b on b.user_id = w.user_id and b.credit_type = w.credit_type
+    where b.entry_at <> w.last_entry_at
     union all
     select coalesce(w.user_id, b.user_id), coalesce(w.credit_type, b.credit_type), 'wallet balance against the ledger',
       coalesce(b.amount, 0)::text, w.balance::text

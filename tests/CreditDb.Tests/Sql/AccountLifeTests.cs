@@ -104,6 +104,44 @@ public sealed class AccountLifeTests(TestDatabase db) : IClassFixture<TestDataba
         Assert.Empty(await db.Column<string>("select problem from credits.verify_ledger($1)", user));
     }
 
+    [Theory]
+    [InlineData("suspend_account($1)")]
+    [InlineData("close_account($1)")]
+    [InlineData("erase_user_data($1)")]
+    [InlineData("change_plan($1, 'pro')")]
+    public async Task What_is_granted_to_a_wallet_that_was_just_opened_is_not_lost(string change)
+    {
+        var user = await db.Account(10);
+        await db.Run("create function public.pause() returns trigger language plpgsql as 'begin perform pg_advisory_xact_lock(4711); return new; end'");
+        await db.Run("create trigger pause before update on credits.wallets for each row when (new.credit_type = 'credits') execute function public.pause()");
+        try
+        {
+            // The change waits for the account, behind the opening of a wallet; then it pauses in the midst of the wallets.
+            var cancel = TestContext.Current.CancellationToken;
+            await using var pause = await db.Source.OpenConnectionAsync(cancel);
+            await pause.Run("select pg_advisory_lock(4711)");
+            await using var opener = await db.Source.OpenConnectionAsync(cancel);
+            await using var opening = await opener.BeginTransactionAsync(cancel);
+            await opener.Run("select credits.grant_credits($1, 10, 'promotional', p_credit_type => 'gems')", user);
+            var changing = db.Run($"select credits.{change}", user);
+            await Eventually.TrueAsync(async () => await Waiting("transactionid") == 1, "the change does not wait for the account");
+            await opening.CommitAsync(cancel);
+            await Eventually.TrueAsync(async () => await Waiting("advisory") == 1, "the change does not pause");
+
+            var granting = db.Run("select credits.grant_credits($1, 5, 'promotional', p_credit_type => 'gems')", user);
+            await Eventually.TrueAsync(async () => granting.IsCompleted || await Waiting("transactionid") == 1, "the grant neither waits nor is done");
+            await pause.Run("select pg_advisory_unlock(4711)");
+            await Task.WhenAll(changing, granting);
+            Assert.Equal(15, await db.Balance(user, "gems"));
+            Assert.Empty(await db.Column<string>("select problem from credits.verify_ledger($1)", user));
+        }
+        finally
+        {
+            await db.Run("drop trigger pause on credits.wallets");
+            await db.Run("drop function public.pause()");
+        }
+    }
+
     [Fact]
     public async Task Erasing_blanks_what_callers_wrote_and_leaves_the_numbers()
     {
@@ -176,6 +214,9 @@ public sealed class AccountLifeTests(TestDatabase db) : IClassFixture<TestDataba
             await db.Fails("UC202", $"select credits.deduct_credits_for_action($1, 'create_agent', p_idempotency_key => 'k{n}')", user);
         Assert.Equal(880, await db.Balance(user));
     }
+
+    private Task<long> Waiting(string lockType) =>
+        db.Value<long>("select count(*) from pg_locks l join pg_stat_activity a using (pid) where a.datname = current_database() and l.locktype = $1 and not l.granted", lockType);
 
     private const string History = """[{"id": "old 1", "action_type": "create_agent", "amount_used": 5, "created_at": "2024-01-01T00:00:00Z", "call_id": "aaaaaaaa-0000-0000-0000-000000000001", "metadata": {"to": "ada@example"}}]""";
 

@@ -45,6 +45,19 @@ public sealed class ArchiveLedgerTests(TestDatabase db) : IClassFixture<TestData
     }
 
     [Fact]
+    public async Task A_purchase_completed_again_says_the_same_after_its_entry_was_archived()
+    {
+        var user = await db.Account();
+        var purchase = (await db.Json("select credits.create_purchase($1, 'starter', 'stripe')", user)).GetProperty("purchase_id").GetGuid();
+        var completed = await db.Json("select credits.complete_purchase($1, $2, 'p')", user, purchase);
+        for (var i = 0; i < 3; i++)
+            await db.Run("select credits.deduct_credits_for_action($1, 'send_email')", user);
+        await db.Run("select credits.archive_ledger(credits.clock_now())");
+        var again = await db.Json("select credits.complete_purchase($1, $2, 'p')", user, purchase);
+        Assert.Equal((true, completed.Number("balance_after")), (again.Flag("replayed"), again.Number("balance_after")));
+    }
+
+    [Fact]
     public async Task Only_what_is_older_moves_and_the_newest_entry_never()
     {
         await db.SetClock("2027-01-01 00:00+00");

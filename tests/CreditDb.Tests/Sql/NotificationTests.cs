@@ -178,6 +178,48 @@ public sealed class NotificationTests(TestDatabase db) : IClassFixture<TestDatab
         Assert.Equal(1, await Notifications(user));
     }
 
+    [Fact]
+    public async Task A_suspension_with_two_wallets_due_tells_one_thing()
+    {
+        var user = await TwoDailyWallets();
+        await db.SetClock("2026-01-16 00:00Z");
+        await db.Run("select credits.suspend_account($1)", user);
+        Assert.Equal(1, await Notifications(user));
+    }
+
+    [Fact]
+    public async Task Two_wallets_with_credits_about_to_expire_are_told_one_after_the_other()
+    {
+        var user = await TwoDailyWallets();
+        await db.Run("select credits.grant_credits($1, 5, 'trial', '2026-01-16 00:00Z', p_credit_type => t) from unnest(array['credits', 'chat_messages']) t", user);
+        Assert.Equal(1, await db.Value<int>("select credits.notify_expiring()"));
+        Assert.Equal(1, await Notifications(user));
+        Assert.Equal(1, await db.Value<int>("select credits.notify_expiring()"));
+        Assert.Equal(2, await Notifications(user));
+        Assert.Equal(0, await db.Value<int>("select credits.notify_expiring()"));
+    }
+
+    [Fact]
+    public async Task What_is_spent_does_not_keep_others_from_being_told()
+    {
+        await db.SetClock("2026-01-15 00:00Z");
+        foreach (var isSpent in new[] { true, true, true, false })
+        {
+            var user = await db.Account();
+            await db.Run("select credits.grant_credits($1, 10, 'trial', '2026-01-17 00:00Z')", user);
+            if (isSpent)
+            {
+                // The second one takes all that is left of the open slice.
+                await db.Run("select credits.deduct_credits_for_action($1, 'create_agent', p_idempotency_key => 'a')", user);
+                await db.Run("select credits.deduct_credits_for_action($1, 'create_agent', p_idempotency_key => 'b')", user);
+            }
+        }
+        var told = 0;
+        for (var call = 0; call < 2; call++)
+            told += await db.Value<int>("select credits.notify_expiring('3 days', 1)");
+        Assert.Equal(1, told);
+    }
+
     private Task<long> Notifications(Guid user) => db.Value<long>("select count(*) from credits.notifications where user_id = $1", user);
 
     private async Task<Guid> Account(decimal credits, decimal threshold)

@@ -68,6 +68,21 @@ public sealed class PlanTests(TestDatabase db) : IClassFixture<TestDatabase>
     }
 
     [Fact]
+    public async Task A_lapsed_hold_does_not_count_against_the_limit_whether_applied_or_not()
+    {
+        await db.SetClock("2026-01-10 00:00Z");
+        var user = await Open("free");
+        await db.Run("select credits.reserve_credits($1, 'voice_creation', 1, '15 minutes')", user);
+        await db.SetClock("2026-01-10 00:14:59Z");
+        Assert.Equal("limit_reached", (await db.Json("select credits.can_perform_action($1, 'voice_creation')", user)).Text("code"));
+        await db.SetClock("2026-01-10 00:15Z");
+        var check = await db.Json("select credits.can_perform_action($1, 'voice_creation')", user);
+        Assert.Equal((true, 0m), (check.Flag("can_perform"), check.Number("limit_used")));
+        Assert.Equal("ok", (await db.Json("select credits.deduct_credits_for_action($1, 'voice_creation')", user)).Text("code"));
+        Assert.Equal("limit_reached", (await db.Json("select credits.can_perform_action($1, 'voice_creation')", user)).Text("code"));
+    }
+
+    [Fact]
     public async Task A_hold_that_crosses_the_period_counts_where_it_is_committed()
     {
         await db.SetClock("2026-01-10 00:00Z");

@@ -163,7 +163,7 @@ public sealed class RollUpUsageTests(TestDatabase db) : IClassFixture<TestDataba
             from generate_series(1, {entries}) n
             """, user);
         await db.Run(
-            $"update credits.wallets set balance = {1_000_000 - entries}, entry_no = {entries + 1}, last_entry_at = now(), open_grant_no = null, open_remaining = null where user_id = $1 and credit_type = 'credits'", user);
+            $"update credits.wallets set balance = {1_000_000 - entries}, entry_no = {entries + 1}, last_entry_at = (select max(created_at) from credits.credit_ledger where user_id = $1), open_grant_no = null, open_remaining = null where user_id = $1 and credit_type = 'credits'", user);
         await db.Run($"update credits.stored_grants set remaining = {1_000_000 - entries} where user_id = $1", user);
         return user;
     }

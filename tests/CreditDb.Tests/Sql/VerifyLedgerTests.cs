@@ -9,6 +9,7 @@ public sealed class VerifyLedgerTests(TestDatabase db) : IClassFixture<TestDatab
     [InlineData("update credits.wallets set balance = balance + 1 where user_id = $1", "wallet balance against the ledger")]
     [InlineData("update credits.wallets set open_remaining = open_remaining - 1 where user_id = $1", "wallet balance against the grants less the debt")]
     [InlineData("update credits.wallets set entry_no = entry_no + 1 where user_id = $1", "newest entry number of the wallet")]
+    [InlineData("update credits.wallets set last_entry_at = '2999-01-01' where user_id = $1", "time of the newest entry of the wallet")]
     [InlineData("update credits.wallets set debt = 1 where user_id = $1", "debt")]
     [InlineData("update credits.wallets set held = -1 where user_id = $1", "held, debt and open grant of the wallet")]
     [InlineData("delete from credits.credit_ledger where user_id = $1 and entry_no = 3", "entry number")]
@@ -31,6 +32,7 @@ public sealed class VerifyLedgerTests(TestDatabase db) : IClassFixture<TestDatab
     [InlineData("update credits.chat_sessions set charged_intervals = 3 where user_id = $1", "credits used of chat session")]
     [InlineData("update credits.chat_sessions set credits_owed = 2 where user_id = $1", "credits owed by chat session")]
     [InlineData("update credits.wallets set owed = 3 where user_id = $1", "owed by the wallet against its chat sessions")]
+    [InlineData("delete from credits.chat_sessions where user_id = $1", "credits used of chat session")]
     [InlineData("update credits.accounts set total_minutes_used = 7 where user_id = $1", "minutes of charged calls")]
     [InlineData("update credits.usage_daily set amount = amount + 1 where user_id = $1 and action_type = 'create_agent'", "roll-up of create_agent")]
     [InlineData("update credits.usage_daily set refunded = 1 where user_id = $1 and action_type = 'create_agent'", "roll-up of create_agent")]
@@ -120,6 +122,27 @@ public sealed class VerifyLedgerTests(TestDatabase db) : IClassFixture<TestDatab
         Assert.Contains(await db.Column<string>("select problem from credits.verify_ledger($1)", user), p => p.StartsWith(problem, StringComparison.Ordinal));
     }
 
+    [Theory]
+    [InlineData("update credits.credit_reservations set allocations = '[{\"grant\": 1, \"source\": \"trial\", \"amount\": 5}]' where user_id = $1 and status = 'held'", "hold of reservation")]
+    [InlineData("update credits.credit_reservations set unit_price = 0 where user_id = $1 and status = 'held'", "hold of reservation")]
+    [InlineData("update credits.credit_reservations set hold_entry_no = 1 where user_id = $1 and status = 'held'", "hold of reservation")]
+    [InlineData("delete from credits.credit_reservations where user_id = $1 and status = 'committed'", "hold of reservation")]
+    [InlineData("update credits.credit_reservations set status = 'held', amount = 0 where user_id = $1 and status = 'committed'", "hold of reservation")]
+    [InlineData("update credits.wallets set next_due_at = 'infinity' where user_id = $1", "when the wallet is due next")]
+    [InlineData("insert into credits.credit_refunds values ($1, 'credits', 3, 99, 1)", "amount of refund 99")]
+    public async Task Names_the_damage_to_a_hold_or_a_refund(string damage, string problem)
+    {
+        db.BooksAreDamaged = true;
+        var user = await db.Account(100);
+        await db.Run("select credits.commit_reservation($1, (credits.reserve_credits($1, 'create_agent') ->> 'reservation_id')::uuid)", user);
+        await db.Run("select credits.deduct_credits_for_action($1, 'create_agent')", user);
+        await db.Run("select credits.refund_credits($1, 5, 2)", user);
+        await db.Run("select credits.reserve_credits($1, 'create_agent')", user);
+        Assert.Empty(await db.Column<string>("select problem from credits.verify_ledger($1)", user));
+        await db.Run(damage, user);
+        Assert.Contains(await db.Column<string>("select problem from credits.verify_ledger($1)", user), p => p.StartsWith(problem, StringComparison.Ordinal));
+    }
+
     [Fact]
     public async Task Refuses_to_save_an_overdrawn_wallet()
     {
@@ -130,13 +153,15 @@ public sealed class VerifyLedgerTests(TestDatabase db) : IClassFixture<TestDatab
         Assert.Equal("XX000", thrown.SqlState);
     }
 
-    [Fact]
-    public async Task Sees_entries_of_nobody()
+    [Theory]
+    [InlineData("credit_ledger")]
+    [InlineData("credit_ledger_archive")]
+    public async Task Sees_entries_of_nobody(string table)
     {
         db.BooksAreDamaged = true;
         await db.Account(1);
         var nobody = Guid.NewGuid();
-        await db.Run("insert into credits.credit_ledger select $1, credit_type, entry_no, created_at, kind, amount, balance_after, null, null, null, grant_no, allocations, null, null, null, null, null, null, null, null, session_role, metadata from credits.credit_ledger limit 1", nobody);
+        await db.Run($"insert into credits.{table} select $1, credit_type, entry_no, created_at, kind, amount, balance_after, null, null, null, grant_no, allocations, null, null, null, null, null, null, null, null, session_role, metadata from credits.credit_ledger limit 1", nobody);
         Assert.Contains("entries without an account", await db.Column<string>("select problem from credits.verify_ledger() where user_id = $1", nobody));
     }
 
