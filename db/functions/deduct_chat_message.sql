@@ -14,7 +14,7 @@ begin
   v_result := credits.deduct_credits_for_action(p_user_id, 'chat_message', p_idempotency_key => p_idempotency_key);
   return v_result || jsonb_build_object('remaining', case
     when v_result @> '{"success": true, "required": 0}' then null
-    else coalesce(v_result -> 'balance_after', v_result -> 'available')
+    else trim_scale(coalesce((v_result ->> 'available')::numeric - coalesce((v_result ->> 'credits_deducted')::numeric, 0), 0))
   end);
 end
 $$;

@@ -25,7 +25,7 @@ declare
   v_reset_amount numeric;
   v_next_reset_at timestamptz;
 begin
-  select w.allowance_period, a.period_anchor, a.time_zone, p.amount, p.period
+  select w.allowance_period, w.next_reset_at as promised_at, a.period_anchor, a.time_zone, p.amount, p.period
   into v_reset
   from credits.wallets w
   join credits.accounts a on a.user_id = w.user_id
@@ -40,7 +40,8 @@ begin
     v_reset_no := credits.period_number(v_reset.period_anchor, v_reset.time_zone, v_reset.period, p_now);
     v_reset_at := credits.period_start(v_reset.period_anchor, v_reset.time_zone, v_reset.period, v_reset_no);
     v_next_reset_at := credits.period_start(v_reset.period_anchor, v_reset.time_zone, v_reset.period, v_reset_no + 1);
-    v_reset_amount := case when v_reset_no > coalesce(v_reset.allowance_period, -1) then v_reset.amount else 0 end;
+    -- Numbers of another anchor, or of days where there were months, say nothing; but what begins after the paid period ended is not that one.
+    v_reset_amount := case when v_reset_no > coalesce(v_reset.allowance_period, -1) or v_reset_at >= v_reset.promised_at then v_reset.amount else 0 end;
   end if;
 
   return query

@@ -15,6 +15,8 @@ declare
   v_expires_at timestamptz;
 begin
   perform credits.check_argument(p_ttl > interval '0' and p_ttl <= interval '30 days', 'p_ttl', 'must be above 0 and at most 30 days');
+  -- As long as it was checked to be, whatever month it is and whatever the session's time zone.
+  p_ttl := make_interval(secs => extract(epoch from p_ttl));
   v_locked := credits.lock_reservation(p_user_id, p_reservation_id);
   if (v_locked.reservation).user_id is null then
     return credits.outcome('not_found', jsonb_build_object('reservation_id', p_reservation_id));

@@ -74,7 +74,8 @@ begin
     v_wallet := credits.add_entry(v_wallet, v_now, 'revocation', -v_excess, null, v_allocations, v_entry);
   end if;
   if v_missing > 0 then
-    v_wallet := credits.add_grant(v_wallet, v_now, v_missing, 'monthly', p_expires_at => v_wallet.next_reset_at, p_reference => 'import_balance');
+    v_wallet := credits.add_grant(v_wallet, v_now, v_missing, 'monthly', p_expires_at => v_wallet.next_reset_at,
+      p_period_no => v_wallet.allowance_period, p_reference => 'import_balance');
   end if;
   if v_purchased > 0 then
     v_wallet := credits.add_grant(v_wallet, v_now, v_purchased, 'purchased', p_reference => 'import_balance');

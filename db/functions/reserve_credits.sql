@@ -31,6 +31,8 @@ begin
   perform credits.check_argument(length(p_action_type) between 1 and 100, 'p_action_type', 'must have 1 to 100 characters');
   perform credits.check_amount('p_quantity', p_quantity);
   perform credits.check_argument(p_ttl > interval '0' and p_ttl <= interval '30 days', 'p_ttl', 'must be above 0 and at most 30 days');
+  -- As long as it was checked to be, whatever month it is and whatever the session's time zone.
+  p_ttl := make_interval(secs => extract(epoch from p_ttl));
   perform credits.check_texts(p_metadata, p_idempotency_key);
 
   v_cost := credits.cost_of(p_action_type);

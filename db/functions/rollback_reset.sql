@@ -21,7 +21,7 @@ declare
   v_restored numeric := 0;
 begin
   perform credits.check_argument(p_user_id is not null, 'p_user_id', 'must not be null');
-  perform credits.check_argument(p_credit_type is not null, 'p_credit_type', 'must not be null');
+  perform credits.check_argument(p_credit_type ~ '^[a-z][a-z0-9_]{0,62}$', 'p_credit_type', 'must be a lower-case name');
   perform credits.check_argument(p_period_start is not null, 'p_period_start', 'must not be null');
   perform credits.check_argument(length(p_reason) between 1 and 255, 'p_reason', 'must have 1 to 255 characters');
   v_wallet := credits.lock_wallet(p_user_id, p_credit_type);
@@ -68,10 +68,15 @@ begin
     v_entry.related_entry_no := v_expired.entry_no;
     v_wallet := credits.add_entry(v_wallet, v_now, 'adjustment', v_expired.amount, v_expired.grant_no, null, v_entry);
     update credits.stored_grants g
-    set remaining = g.remaining + v_expired.amount, expires_at = v_wallet.next_reset_at
+    set remaining = g.remaining + v_expired.amount
     where g.user_id = p_user_id and g.credit_type = p_credit_type and g.grant_no = v_expired.grant_no;
     v_restored := v_restored + v_expired.amount;
   end loop;
+  -- Also of those that were used up or held then: what a hold or a refund returns to them may be spent.
+  update credits.stored_grants g
+  set expires_at = v_wallet.next_reset_at
+  where g.user_id = p_user_id and g.credit_type = p_credit_type and g.source = 'monthly' and g.expires_at = p_period_start
+    and g.grant_no <> v_wallet.reset_grant_no;
 
   v_wallet.rolled_back_reset_at := v_wallet.last_reset_at;
   v_wallet.change_no := v_wallet.change_no + 1;

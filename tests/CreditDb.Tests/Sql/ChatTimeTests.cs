@@ -44,6 +44,22 @@ public sealed class ChatTimeTests(TestDatabase db) : IClassFixture<TestDatabase>
         Assert.Equal(before, await db.Snapshot(user));
     }
 
+    [Theory]
+    [InlineData("select credits.release_reservation($1, (select reservation_id from credits.credit_reservations where user_id = $1))", 1)]
+    [InlineData("select credits.refund_credits($1, 2)", 0)]
+    [InlineData("select credits.import_balance($1, 0, 20)", 15)]
+    public async Task What_brings_credits_says_what_is_left_once_the_sessions_are_paid(string operation, int left)
+    {
+        var user = await db.Account(10);
+        await db.Run("select credits.deduct_credits_for_action($1, 'prompt_formatting', 4)", user);
+        var session = await Open(user, 0);
+        await db.Run("select credits.reserve_credits($1, 'prompt_formatting', 6)", user);
+        await At(300);
+        Assert.Equal(5m, (await Report(user, session, 300)).Number("credits_owed"));
+        Assert.Equal(left, (await db.Json(operation, user)).Number("balance_after"));
+        Assert.Equal(left, await db.Balance(user));
+    }
+
     [Fact]
     public async Task A_total_may_be_a_minute_ahead_of_the_clock_and_no_more()
     {

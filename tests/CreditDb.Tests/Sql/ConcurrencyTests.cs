@@ -169,6 +169,41 @@ public sealed class ConcurrencyTests(TestDatabase db) : IClassFixture<TestDataba
         Assert.Equal("40001", error.SqlState);
     }
 
+    /// <summary>Each operation is held up where it has begun with the first wallet, after another one was opened behind its back, which is charged then.</summary>
+    [Theory]
+    [InlineData("select credits.change_plan($1, 'pro')", true)]
+    [InlineData("select credits.suspend_account($1, 'review')", true)]
+    [InlineData("select credits.erase_user_data($1)", false)]
+    public async Task A_wallet_that_is_opened_during_an_operation_on_all_wallets_loses_no_charge(string operation, bool isTold)
+    {
+        var user = Guid.NewGuid();
+        await db.Run("select credits.open_account($1)", user);
+        await db.Run("select credits.reserve_credits($1, 'send_email', 1, '1 microsecond')", user);
+        await db.Run("update credits.wallets set last_reset_at = told_reset_at + interval '1 microsecond' where user_id = $1 and credit_type = 'credits'", user);
+
+        await using var first = await db.Source.OpenConnectionAsync(TestContext.Current.CancellationToken);
+        await first.Run("begin");
+        await first.Run("select from credits.wallets where user_id = $1 and credit_type = 'credits' for no key update", user);
+        await using var second = await db.Source.OpenConnectionAsync(TestContext.Current.CancellationToken);
+        await second.Run("begin");
+        await second.Run(isTold
+            ? "insert into credits.notifications (user_id, type, severity, credit_type, action_type, title, message, details, created_at, updated_at) "
+                + "values ($1, 'reset', 'info', 'credits', '', '', '', '{}', now(), now())"
+            : "select from credits.credit_reservations where user_id = $1 for update", user);
+        await using var third = await db.Source.OpenConnectionAsync(TestContext.Current.CancellationToken);
+        var running = third.Run(operation, user);
+        await Waits(third, first);
+        await db.Run("select credits.grant_credits($1, 10, 'purchased', p_credit_type => 'zzz')", user);
+        await first.Run("rollback");
+        await Waits(third, second);
+        var charged = db.Run("select credits.adjust_credits($1, -3, 'use', p_credit_type => 'zzz')", user);
+        await Task.WhenAny(charged, Task.Delay(500, TestContext.Current.CancellationToken));
+        await second.Run("rollback");
+        await Task.WhenAll(running, charged);
+        Assert.Equal(7, await db.Balance(user, "zzz"));
+        Assert.Equal(7m, await db.Value<decimal>("select sum(amount) from credits.credit_ledger where user_id = $1 and credit_type = 'zzz'", user));
+    }
+
     [Fact]
     public async Task A_charge_that_waited_past_an_expiry_does_not_spend_what_expired()
     {
@@ -226,6 +261,9 @@ public sealed class ConcurrencyTests(TestDatabase db) : IClassFixture<TestDataba
             await Task.WhenAll(load);
         }
     }
+
+    private Task Waits(NpgsqlConnection waiter, NpgsqlConnection holder) =>
+        Eventually.TrueAsync(() => db.Value<bool>("select $2 = any (pg_blocking_pids($1))", waiter.ProcessID, holder.ProcessID), "nobody waits");
 
     private Task<JsonElement[]> Race(IsolationLevel level, Func<NpgsqlConnection, Task<JsonElement>> work) => Race(level, (connection, _) => work(connection));
 

@@ -55,6 +55,16 @@ public sealed class ImportTests(TestDatabase db) : IClassFixture<TestDatabase>
         await db.Run("create or replace function credits.clock_now() returns timestamptz language sql volatile as 'select clock_timestamp()'");
     }
 
+    [Fact]
+    public async Task An_imported_allowance_counts_as_granted_when_the_plan_changes()
+    {
+        var user = Guid.NewGuid();
+        await db.Run("select credits.open_account($1)", user);
+        await db.Run("select credits.import_balance($1, 4000, 7)", user);
+        Assert.Equal(1000m, (await db.Json("select credits.change_plan($1, 'pro')", user)).GetProperty("granted").Number("credits"));
+        Assert.Equal(5007, await db.Balance(user));
+    }
+
     [Theory]
     [InlineData("-1", "0", "p_monthly")]
     [InlineData("'NaN'", "0", "p_monthly")]

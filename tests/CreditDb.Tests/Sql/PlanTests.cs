@@ -172,6 +172,25 @@ public sealed class PlanTests(TestDatabase db) : IClassFixture<TestDatabase>
     }
 
     [Fact]
+    public async Task What_remains_is_what_can_be_sent_whatever_the_wallet_owes()
+    {
+        await db.Run("insert into credits.credit_costs (action_type, action_name, cost_per_unit, unit_description, credit_type, on_insufficient) "
+            + "values ('attachment', 'Attachment', 25, 'per attachment', 'chat_messages', 'debt')");
+        await db.Run("create table public.attachments (id uuid primary key default gen_random_uuid(), user_id uuid not null)");
+        await db.Run("select credits.attach_charge('public.attachments', 'attachment')");
+        await Plan("owing", "insert into credits.plan_allowances values ('owing', 'chat_messages', 20, 'once')");
+        await db.Run("update credits.plans set debt_limit = 10 where plan_id = 'owing'");
+        var user = await Open("owing");
+        var sent = (await db.Json(Message, user)).Number("log_id");
+        await db.Run("insert into public.attachments (user_id) values ($1)", user);
+        await db.Run("select credits.refund_credits($1, $2, p_credit_type => 'chat_messages')", user, (long)sent);
+        var message = await db.Json(Message, user);
+        Assert.Equal((true, 0m, -6m), (message.Flag("success"), message.Number("remaining"), message.Number("balance_after")));
+        Assert.Equal(0m, (await db.Json(Message, user)).Number("remaining"));
+        Assert.Equal(0m, (await db.Json(Message, Guid.NewGuid())).Number("remaining"));
+    }
+
+    [Fact]
     public async Task A_message_with_a_key_is_charged_once()
     {
         var user = await Open("free");

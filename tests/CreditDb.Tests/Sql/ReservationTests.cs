@@ -145,6 +145,23 @@ public sealed class ReservationTests(TestDatabase db) : IClassFixture<TestDataba
         Assert.Equal(10, await db.Balance(user));
     }
 
+    [Theory]
+    [InlineData("2026-02-15 00:00Z", "1 month -30 days +1 second", "2026-02-15 00:00:01")]
+    [InlineData("2026-01-15 00:00Z", "1 month", "2026-02-14 00:00:00")]
+    [InlineData("2026-03-28 12:00Z", "1 day", "2026-03-29 12:00:00")]
+    public async Task A_hold_lasts_as_long_in_every_month_and_time_zone_of_a_session(string now, string ttl, string until)
+    {
+        await db.SetClock(now);
+        var user = await db.Account(10);
+        await using var connection = await db.Source.OpenConnectionAsync(TestContext.Current.CancellationToken);
+        await connection.Run("set time zone 'Europe/Berlin'");
+        var held = await connection.Json(Reserve, user, 1m, ttl);
+        await connection.Run("select credits.extend_reservation($1, $2, $3::interval)", user, Id(held), ttl);
+        Assert.Equal(until, await db.Value<string>(
+            "select to_char(expires_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS') from credits.credit_reservations where user_id = $1", user));
+        await connection.Run("reset time zone");
+    }
+
     [Fact]
     public async Task Committing_a_lapsed_hold_charges_if_the_balance_allows_and_twice_replays()
     {

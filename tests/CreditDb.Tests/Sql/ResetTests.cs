@@ -76,6 +76,30 @@ public sealed class ResetTests(TestDatabase db) : IClassFixture<TestDatabase>
     }
 
     [Theory]
+    [InlineData("update credits.plan_allowances set period = 'month', amount = 300 where plan_id = 'changing'", "2026-03-01", 300)]
+    [InlineData("update credits.accounts set period_anchor = '2026-02-20 00:00Z' where plan_id = 'changing'", "2026-02-20", 10)]
+    public async Task An_allowance_that_is_counted_otherwise_from_now_on_goes_on(string change, string from, int allowance)
+    {
+        await db.Run("insert into credits.plans (plan_id, plan_name) values ('changing', 'Changing') on conflict do nothing");
+        await db.Run(
+            "insert into credits.plan_allowances values ('changing', 'credits', 10, 'day') on conflict (plan_id, credit_type) do update set amount = 10, period = 'day'");
+        var user = await Open("2026-01-01 00:00Z", "changing");
+        await db.SetClock("2026-02-15 12:00Z");
+        await db.Run(Send, user);
+        await db.Run(change);
+        foreach (var day in new[] { "2026-02-16", "2026-02-19" })
+        {
+            await db.SetClock($"{day} 12:00Z");
+            await db.Value<int>("select credits.settle_due_wallets()");
+        }
+        await db.SetClock($"{from} 00:00Z");
+        Assert.Equal(allowance, await db.Balance(user));
+        await db.Run(Send, user);
+        await db.SetClock("2026-04-01 12:00Z");
+        Assert.Equal(allowance, await db.Balance(user));
+    }
+
+    [Theory]
     [InlineData(IsolationLevel.ReadCommitted)]
     [InlineData(IsolationLevel.RepeatableRead)]
     [InlineData(IsolationLevel.Serializable)]
@@ -225,6 +249,24 @@ public sealed class ResetTests(TestDatabase db) : IClassFixture<TestDatabase>
     }
 
     [Fact]
+    public async Task What_was_held_or_used_up_entirely_at_a_reset_that_is_rolled_back_comes_back_to_be_spent()
+    {
+        var user = await Open("2026-01-15 00:00Z");
+        var log = (long)(await db.Json("select credits.deduct_credits_for_action($1, 'prompt_formatting', 30)", user)).Number("log_id");
+        var id = (await db.Json("select credits.reserve_credits($1, 'prompt_formatting', 70, '30 days')", user)).GetProperty("reservation_id").GetGuid();
+        await db.SetClock("2026-02-15 00:00Z");
+        var result = await db.Json(Rollback, user, "2026-02-15 00:00Z");
+        Assert.Equal((100m, 0m, 0m), (result.Number("revoked"), result.Number("restored"), result.Number("balance_after")));
+        Assert.Equal(30m, (await db.Json("select credits.refund_credits($1, $2)", user, log)).Number("balance_after"));
+        Assert.Equal(100m, (await db.Json("select credits.release_reservation($1, $2)", user, id)).Number("balance_after"));
+        await db.SetClock("2026-03-15 00:00Z");
+        Assert.Equal(100, await db.Balance(user));
+        await db.Run(Send, user);
+        Assert.Equal(["grant 100", "usage -30", "hold -70", "grant 100", "revocation -100", "refund 30", "release 70", "expiry -100", "grant 100", "usage -0.5"],
+            await db.Ledger(user));
+    }
+
+    [Fact]
     public async Task Of_two_periods_with_the_same_number_the_running_one_is_rolled_back()
     {
         await DailyPlan();
@@ -323,6 +365,7 @@ public sealed class ResetTests(TestDatabase db) : IClassFixture<TestDatabase>
     [Theory]
     [InlineData("p_user_id", "rollback_reset(null, 'credits', now(), 'x')")]
     [InlineData("p_credit_type", "rollback_reset($1, null, now(), 'x')")]
+    [InlineData("p_credit_type", "rollback_reset($1, repeat('x', 3000000), now(), 'x')")]
     [InlineData("p_period_start", "rollback_reset($1, 'credits', null, 'x')")]
     [InlineData("p_reason", "rollback_reset($1, 'credits', now(), null)")]
     [InlineData("p_reason", "rollback_reset($1, 'credits', now(), '')")]
