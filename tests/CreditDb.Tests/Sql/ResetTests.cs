@@ -253,6 +253,7 @@ public sealed class ResetTests(TestDatabase db) : IClassFixture<TestDatabase>
     {
         var user = await Open("2026-01-15 00:00Z");
         var log = (long)(await db.Json("select credits.deduct_credits_for_action($1, 'prompt_formatting', 30)", user)).Number("log_id");
+        await db.SetClock("2026-02-01 00:00Z");
         var id = (await db.Json("select credits.reserve_credits($1, 'prompt_formatting', 70, '30 days')", user)).GetProperty("reservation_id").GetGuid();
         await db.SetClock("2026-02-15 00:00Z");
         var result = await db.Json(Rollback, user, "2026-02-15 00:00Z");
