@@ -835,9 +835,10 @@ public sealed class CreditModel(Guid userId, Dictionary<string, Price> prices, D
             {
                 wallet.AddEntry(now);
                 old.Remaining += amount;
-                old.Expires = wallet.NextReset;
                 restored += amount;
             }
+            // Also what was held or spent then.
+            old.Expires = wallet.NextReset;
         }
         wallet.IsRolledBack = true;
         return Outcome.Ok(("revoked", revoked), ("written_off", grant.Amount - revoked), ("restored", restored), ("balance_after", wallet.Balance));
