@@ -45,8 +45,6 @@ begin
   if v_account.status = 'closed' then
     perform credits.fail('UC340', 'a closed account stays closed',
       jsonb_build_object('code', 'account_closed', 'user_id', p_user_id, 'status', v_account.status));
-  elsif v_account.plan_id = p_plan_id then
-    return credits.outcome('ok', jsonb_build_object('plan_id', p_plan_id, 'previous_plan_id', p_plan_id, 'granted', '{}'::jsonb));
   end if;
   update credits.accounts a set plan_id = p_plan_id where a.user_id = p_user_id;
 
@@ -100,5 +98,5 @@ $$;
 comment on function credits.change_plan(uuid, text) is
   'Moves an account to another plan. What the plan says of prices, limits and unlimited actions holds at once. Of an allowance, what is above the credits '
   'already granted in the running period (rolled back or not) is granted at once; a lower one holds from the next reset on, and nothing is taken away. A once-only '
-  'allowance is granted once, whatever the way. Returns code ok or unknown_account, plan_id, previous_plan_id and granted (amount per credit type). '
+  'allowance is granted once, whatever the way. Moving an account to the plan that it has brings it what was added to the plan since. Returns code ok or unknown_account, plan_id, previous_plan_id and granted (amount per credit type). '
   'Locks all wallets of the user, then the account. Raises UC001 for a null user or an unknown plan, UC340 for a closed account.';

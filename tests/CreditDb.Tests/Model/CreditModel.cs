@@ -775,7 +775,7 @@ public sealed class CreditModel(Guid userId, Dictionary<string, Price> prices, D
         var previous = Plan.Id;
         Plan = plans[planId];
         var granted = new Dictionary<string, decimal>();
-        foreach (var wallet in previous == planId ? [] : Wallets.Values.ToList())
+        foreach (var wallet in Wallets.Values.ToList())
         {
             if (Plan.Allowances.GetValueOrDefault(wallet.CreditType) is not { } allowance)
                 continue;

@@ -265,6 +265,25 @@ public sealed class PlanTests(TestDatabase db) : IClassFixture<TestDatabase>
     }
 
     [Fact]
+    public async Task Moving_an_account_to_its_own_plan_brings_what_was_added_to_the_plan_once()
+    {
+        await db.Run("insert into credits.plans (plan_id, plan_name) values ('growing', 'Growing')");
+        var user = Guid.NewGuid();
+        await db.Run("select credits.open_account($1, 'growing')", user);
+        var again = await db.Json("select credits.change_plan($1, 'growing')", user);
+        Assert.Equal("{}", again.GetProperty("granted").ToString());
+        await db.Run("insert into credits.plan_allowances (plan_id, credit_type, amount, period) values ('growing', 'credits', 40, 'month')");
+        foreach (var granted in new[] { 40m, 0m })
+        {
+            var moved = (await db.Json("select credits.change_plan($1, 'growing')", user)).GetProperty("granted");
+            Assert.Equal(granted, moved.TryGetProperty("credits", out var amount) ? amount.GetDecimal() : 0);
+        }
+        await db.Run("update credits.plan_allowances set amount = 50 where plan_id = 'growing'");
+        Assert.Equal(10m, (await db.Json("select credits.change_plan($1, 'growing')", user)).GetProperty("granted").Number("credits"));
+        Assert.Equal(50, await db.Balance(user));
+    }
+
+    [Fact]
     public async Task What_was_due_on_the_old_plan_is_applied_before_the_change()
     {
         await db.SetClock("2026-01-31 00:00Z");
