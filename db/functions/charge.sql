@@ -29,7 +29,7 @@ begin
   v_now := greatest(credits.clock_now(), v_wallet.last_entry_at);
 
   if p_key is not null then
-    v_fingerprint := jsonb_build_array('deduct_credits_for_action', p_action_type, trim_scale(p_quantity), p_reference_id);
+    v_fingerprint := credits.charge_fingerprint(p_action_type, p_quantity, p_reference_id);
     select k.* into v_key
     from credits.charge_keys k
     where k.user_id = p_user_id and k.credit_type = v_cost.credit_type and k.source = p_key_source and k.key = p_key

@@ -15,7 +15,7 @@ declare
   c_charging constant text[] := array['user_id_for', 'uuid_v5', 'sha1', 'open_account', 'deduct_credits_for_action', 'deduct_call_credits',
     'deduct_credits_for_email_send', 'deduct_credits_for_prompt_formatting', 'deduct_credits_for_prompt_generation',
     'deduct_credits_for_email_import_batch', 'charge_uncharged',
-    'deduct_chat_message', 'reserve_credits', 'extend_reservation', 'commit_reservation', 'release_reservation', 'refund_credits',
+    'deduct_credits_batch', 'deduct_chat_message', 'reserve_credits', 'extend_reservation', 'commit_reservation', 'release_reservation', 'refund_credits',
     'settle_due_wallets',
     'track_usage_and_deduct_credits', 'roll_up_usage',
     'open_chat_session', 'record_chat_time',

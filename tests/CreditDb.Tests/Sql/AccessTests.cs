@@ -18,7 +18,7 @@ public sealed class AccessTests(TestDatabase db) : IClassFixture<TestDatabase>
         "open_account", "user_id_for", "uuid_v5", "sha1", "charge_uncharged", "deduct_credits_for_action", "deduct_call_credits", "deduct_credits_for_email_send",
         "deduct_credits_for_prompt_formatting", "deduct_credits_for_prompt_generation", "deduct_credits_for_email_import_batch",
         "open_chat_session", "record_chat_time",
-        "deduct_chat_message", "reserve_credits", "extend_reservation", "commit_reservation", "release_reservation", "refund_credits", "settle_due_wallets",
+        "deduct_credits_batch", "deduct_chat_message", "reserve_credits", "extend_reservation", "commit_reservation", "release_reservation", "refund_credits", "settle_due_wallets",
         "track_usage_and_deduct_credits", "roll_up_usage",
         "create_purchase",
         "set_threshold", "notify_expiring",

@@ -6,7 +6,7 @@ namespace CreditDb.Tests.Sql;
 /// <summary>Real connections that report, grant, suspend and open accounts at once.</summary>
 public sealed class ChatRaceTests(TestDatabase db) : IClassFixture<TestDatabase>
 {
-    public static TheoryData<IsolationLevel> Levels => [IsolationLevel.ReadCommitted, IsolationLevel.RepeatableRead, IsolationLevel.Serializable];
+    public static TheoryData<IsolationLevel> Levels => Racing.Levels;
 
     [Theory]
     [MemberData(nameof(Levels))]

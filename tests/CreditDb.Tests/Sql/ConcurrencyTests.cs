@@ -9,7 +9,7 @@ public sealed class ConcurrencyTests(TestDatabase db) : IClassFixture<TestDataba
 {
     private const int Racers = 40;
 
-    public static TheoryData<IsolationLevel> Levels => [IsolationLevel.ReadCommitted, IsolationLevel.RepeatableRead, IsolationLevel.Serializable];
+    public static TheoryData<IsolationLevel> Levels => Racing.Levels;
 
     [Theory]
     [MemberData(nameof(Levels))]

@@ -7,7 +7,7 @@ namespace CreditDb.Tests.Sql;
 /// <summary>Packages are bought, paid, refunded, disputed and reinstated; the books and the price decide how many credits move.</summary>
 public sealed class PurchaseTests(TestDatabase db) : IClassFixture<TestDatabase>
 {
-    public static TheoryData<IsolationLevel> Levels => [IsolationLevel.ReadCommitted, IsolationLevel.RepeatableRead, IsolationLevel.Serializable];
+    public static TheoryData<IsolationLevel> Levels => Racing.Levels;
 
     [Fact]
     public async Task A_purchase_keeps_the_terms_it_was_begun_on_and_grants_nothing_before_it_is_paid()

@@ -1,0 +1,173 @@
+create or replace function credits.deduct_credits_batch(p_requests jsonb)
+returns table (request_no integer, result jsonb)
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set enable_hashjoin = off
+set enable_mergejoin = off
+set jit = off
+as $$
+declare
+  c_fields constant text[] := '{user_id,action_type,quantity,reference_id,metadata,idempotency_key}';
+  c_uuid constant text := '^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$';
+  v_now timestamptz;
+  v_actor text := credits.actor();
+  v_results jsonb[];
+  v_row record;
+  -- The well-formed requests, by wallet and then in their order; the sums are those of their wallet.
+  v_numbers integer[];
+  v_users uuid[];
+  v_credit_types text[];
+  v_actions text[];
+  v_quantities numeric[];
+  v_references uuid[];
+  v_metadata jsonb[];
+  v_keys text[];
+  v_names text[];
+  v_prices numeric[];
+  v_amounts numeric[];
+  v_running numeric[];
+  v_totals numeric[];
+  v_positions integer[];
+  v_counts integer[];
+begin
+  perform credits.check_argument(jsonb_typeof(p_requests) = 'array', 'p_requests', 'must be a JSON array');
+  perform credits.check_argument(jsonb_array_length(p_requests) between 1 and 10000, 'p_requests', 'must have 1 to 10000 elements');
+  v_results := array_fill(null::jsonb, array[jsonb_array_length(p_requests)]);
+
+  for v_row in
+    select p.n, split_part(p.problem, ': ', 1) as argument, substr(p.problem, strpos(p.problem, ': ') + 2) as problem
+    from (
+      select e.n::integer as n,
+        case
+          when jsonb_typeof(r.item) <> 'object' then 'request: must be a JSON object'
+          when r.item - c_fields <> '{}' then 'request: must have no fields but ' || array_to_string(c_fields, ', ')
+          when (r.item ->> 'user_id' ~ c_uuid) is not true then 'user_id: must be a UUID'
+          when (jsonb_typeof(r.item -> 'action_type') = 'string' and length(r.item ->> 'action_type') between 1 and 100) is not true
+            then 'action_type: must have 1 to 100 characters'
+          when jsonb_typeof(r.item -> 'quantity') not in ('number', 'null') then 'quantity: must be a number'
+          when (r.item ->> 'quantity')::numeric <= 0 then 'quantity: must be greater than zero'
+          when (r.item ->> 'quantity')::numeric > 1000000000 then 'quantity: must be at most 1000000000'
+          when scale(trim_scale((r.item ->> 'quantity')::numeric)) > 6 then 'quantity: must have at most 6 decimals'
+          when r.item ->> 'reference_id' !~ c_uuid then 'reference_id: must be a UUID'
+          when jsonb_typeof(r.item -> 'metadata') not in ('object', 'null') then 'metadata: must be a JSON object'
+          when octet_length(r.item ->> 'metadata') > 16384 then 'metadata: must be at most 16 KB'
+          when jsonb_typeof(r.item -> 'idempotency_key') not in ('string', 'null')
+            or length(r.item ->> 'idempotency_key') not between 1 and 255 then 'idempotency_key: must have 1 to 255 characters'
+        end as problem
+      from jsonb_array_elements(p_requests) with ordinality as e (value, n)
+      cross join lateral (select e.value as item) r
+    ) p
+    where p.problem is not null
+  loop
+    v_results[v_row.n] := credits.outcome('invalid_argument', jsonb_build_object('error', format('invalid %s: %s', v_row.argument, v_row.problem),
+      'argument', v_row.argument, 'problem', v_row.problem));
+  end loop;
+
+  select array_agg(s.n), array_agg(s.user_id), array_agg(s.credit_type),
+    array_agg(s.action_type), array_agg(s.quantity), array_agg(s.reference_id),
+    array_agg(s.metadata), array_agg(s.key), array_agg(s.action_name),
+    array_agg(s.price), array_agg(s.amount), array_agg(s.running),
+    array_agg(s.total), array_agg(s.position), array_agg(s.entries)
+  into v_numbers, v_users, v_credit_types, v_actions, v_quantities, v_references, v_metadata, v_keys, v_names, v_prices, v_amounts,
+    v_running, v_totals, v_positions, v_counts
+  from (
+    select q.*,
+      row_number() over by_wallet as position,
+      sum(q.amount) over (by_wallet rows unbounded preceding) as running,
+      -- Null, which fits no wallet, where one request has no usual amount or repeats a key.
+      case when bool_and(q.amount is not null and (q.key is null or q.use_of_key = 1)) over whole_wallet then sum(q.amount) over whole_wallet end as total,
+      count(*) over whole_wallet as entries
+    from (
+      select r.*, coalesce(c.credit_type, (credits.cost_of(r.action_type)).credit_type) as credit_type, c.action_name,
+        trim_scale(c.cost_per_unit) as price,
+        case when c.is_active and not c.has_plan_terms and c.cost_per_unit * r.quantity <= 1000000000
+          then trim_scale(credits.price_of(c.cost_per_unit, r.quantity)) end as amount,
+        row_number() over (partition by r.user_id, c.credit_type, r.key order by r.n) as use_of_key
+      from (
+        select e.n::integer as n, (e.value ->> 'user_id')::uuid as user_id, e.value ->> 'action_type' as action_type,
+          coalesce((e.value ->> 'quantity')::numeric, 1) as quantity, (e.value ->> 'reference_id')::uuid as reference_id,
+          coalesce(nullif(e.value -> 'metadata', 'null'), '{}') as metadata, e.value ->> 'idempotency_key' as key
+        from jsonb_array_elements(p_requests) with ordinality as e (value, n)
+        where v_results[e.n::integer] is null
+      ) r
+      left join credits.credit_costs c on c.action_type = r.action_type
+    ) q
+    window whole_wallet as (partition by q.user_id, q.credit_type), by_wallet as (partition by q.user_id, q.credit_type order by q.n)
+    order by q.user_id, q.credit_type, q.n
+  ) s;
+
+  -- All wallets first, in order.
+  perform
+  from (select distinct u.user_id, u.credit_type from unnest(v_users, v_credit_types) as u (user_id, credit_type)) u
+  join credits.wallets w on w.user_id = u.user_id and w.credit_type = u.credit_type
+  order by w.user_id, w.credit_type
+  for no key update of w;
+  v_now := credits.clock_now();
+
+  -- The usual wallets at once: nothing is due, the open slice of a grant covers all their requests, no key was used before. Each row finds its
+  -- wallet and its key by their indexes, so that the plan is good for any number of requests.
+  for v_row in
+    with r as (
+      select r.*, w.entry_no + r.position as entry_no, w.balance - r.running as balance, w.debt, greatest(v_now, w.last_entry_at) as at,
+        w.open_grant_no, w.open_remaining - r.total as open_remaining,
+        bool_or(k.key is not null or r.key is not null and exists (
+          select from credits.charge_keys e where e.user_id = r.user_id and e.credit_type = r.credit_type and e.source = 'erased'
+        )) over (partition by r.user_id, r.credit_type) as has_used_keys
+      from unnest(v_numbers, v_users, v_credit_types, v_actions, v_quantities, v_references, v_metadata, v_keys, v_names, v_prices, v_amounts,
+          v_running, v_totals, v_positions, v_counts)
+        as r (n, user_id, credit_type, action_type, quantity, reference_id, metadata, key, action_name, price, amount, running, total, position, entries)
+      join credits.wallets w on w.user_id = r.user_id and w.credit_type = r.credit_type
+      left join credits.charge_keys k on k.user_id = r.user_id and k.credit_type = r.credit_type and k.source = 'caller' and k.key = r.key
+      where w.is_active and w.open_remaining > r.total and w.next_due_at > v_now
+    ), q as materialized (
+      select r.*, credits.charged(r.action_type, r.action_name, r.amount, r.balance, r.debt, r.entry_no) as result
+      from r
+      where not r.has_used_keys
+    ), u as (
+      update credits.wallets w
+      set balance = q.balance,
+        entry_no = q.entry_no,
+        change_no = w.change_no + q.entries,
+        last_entry_at = q.at,
+        open_remaining = q.open_remaining
+      from q
+      where q.position = q.entries and w.user_id = q.user_id and w.credit_type = q.credit_type
+    ), l as (
+      insert into credits.credit_ledger
+        (user_id, credit_type, entry_no, created_at, kind, amount, balance_after, action_type, unit_price, quantity, grant_no, reference_id,
+          actor, session_role, metadata)
+      select q.user_id, q.credit_type, q.entry_no, q.at, 'usage', -q.amount, q.balance, q.action_type, q.price, q.quantity, q.open_grant_no,
+        q.reference_id, v_actor, session_user, q.metadata
+      from q
+    ), k as (
+      insert into credits.charge_keys
+        (user_id, credit_type, source, key, function_name, fingerprint, entry_no, result, created_at, expires_at)
+      select q.user_id, q.credit_type, 'caller', q.key, 'deduct_credits_for_action',
+        credits.charge_fingerprint(q.action_type, q.quantity, q.reference_id), q.entry_no, q.result, q.at, q.at + interval '30 days'
+      from q
+      where q.key is not null
+    )
+    select q.n, q.result from q
+  loop
+    v_results[v_row.n] := v_row.result;
+  end loop;
+
+  -- All others one after the other, as if called so; what would raise an error there is an outcome here.
+  for i in 1 .. coalesce(cardinality(v_numbers), 0) loop
+    continue when v_results[v_numbers[i]] is not null;
+    v_results[v_numbers[i]] := coalesce(
+      credits.refuse_request(v_users[i], v_credit_types[i], v_actions[i], v_quantities[i], v_references[i], v_keys[i]),
+      credits.charge(v_users[i], v_actions[i], v_quantities[i], v_references[i], v_metadata[i], 'caller', v_keys[i]));
+  end loop;
+  return query select r.n::integer, r.result from unnest(v_results) with ordinality as r (result, n);
+end
+$$;
+
+comment on function credits.deduct_credits_batch(jsonb) is
+  'Charges up to 10,000 requests, each accepted or declined exactly as if deduct_credits_for_action were called for one after the other: an array of '
+  '{user_id, action_type, quantity (1), reference_id, metadata, idempotency_key}. Returns one row per request, in order: request_no (from 1) and the outcome. '
+  'What that function would raise for one request is its outcome here, and its neighbours are not touched: code invalid_argument (argument, problem), key_reused '
+  'or key_erased. Locks the wallets of all requests first, by user and credit type in ascending order. Raises UC001 for what is no array of 1 to 10,000 '
+  'elements; 40001 (at REPEATABLE READ and above) and 40P01 are to be retried, as a whole.';

@@ -1,0 +1,166 @@
+using System.Data;
+using System.Text.Json;
+using System.Text.Json.Nodes;
+using Npgsql;
+
+namespace CreditDb.Tests.Sql;
+
+public sealed class DeductBatchTests(TestDatabase db) : IClassFixture<TestDatabase>
+{
+    private const string Batch = "select result from credits.deduct_credits_batch($1::jsonb) order by request_no";
+
+    /// <summary>Each user has a twin: what a batch does to the one, single calls do to the other.</summary>
+    [Fact]
+    public async Task A_batch_does_what_its_requests_do_one_after_the_other()
+    {
+        var seed = int.TryParse(Environment.GetEnvironmentVariable("CREDITDB_TEST_SEED"), out var given) ? given : Environment.TickCount;
+        var random = new Random(seed);
+        string[] actions = ["weekly_report", "weekly_report", "weekly_report", "create_agent", "script_generation", "send_email", "chat_message", "no_such_thing"];
+        var twins = new List<(Guid A, Guid B)> { (Guid.NewGuid(), Guid.NewGuid()) };
+        for (var i = 0; i < 12; i++)
+        {
+            var (a, b) = (Guid.NewGuid(), Guid.NewGuid());
+            var credits = random.Next(1, 400);
+            foreach (var user in new[] { a, b })
+            {
+                await db.Run("select credits.open_account($1, $2)", user, i % 3 == 0 ? "free" : "paid");
+                await db.Run("select credits.add_purchased_credits($1, $2)", user, (decimal)credits);
+                if (i % 4 == 0)
+                    await db.Run("select credits.suspend_account($1, 'test')", user);
+            }
+            twins.Add((a, b));
+        }
+
+        for (var round = 0; round < 6; round++)
+        {
+            var requests = Enumerable.Range(0, 120).Select(_ => (
+                Twin: twins[random.Next(twins.Count)],
+                Action: actions[random.Next(actions.Length)],
+                Quantity: random.Next(4) == 0 ? random.Next(1, 40) / 8m : 1m,
+                Key: random.Next(3) == 0 ? $"key {random.Next(60)}" : null)).ToList();
+            var outcomes = await Deduct(requests.Select(r => Request(r.Twin.A, r.Action, r.Quantity, r.Key)));
+            for (var i = 0; i < requests.Count; i++)
+            {
+                var (twin, action, quantity, key) = requests[i];
+                string expected;
+                try
+                {
+                    expected = (await db.Json("select credits.deduct_credits_for_action($1, $2, $3, p_idempotency_key => $4)", twin.B, action, quantity, key)).ToString();
+                }
+                catch (PostgresException e) when (e.SqlState == "UC201")
+                {
+                    expected = """{"code": "key_reused", "error": "The idempotency key was used for another request.", "success": false}""";
+                }
+
+                Assert.True(expected == outcomes[i].ToString(), $"CREDITDB_TEST_SEED={seed}, request {i} of round {round}: {outcomes[i]} instead of {expected}");
+            }
+        }
+
+        foreach (var (a, b) in twins)
+            Assert.Equal(await db.Ledger(b), await db.Ledger(a));
+    }
+
+    [Theory]
+    [InlineData("7", "request")]
+    [InlineData("null", "request")]
+    [InlineData("""{"user_id": "USER", "action_type": "weekly_report", "idempotencyKey": "k"}""", "request")]
+    [InlineData("""{"action_type": "weekly_report"}""", "user_id")]
+    [InlineData("""{"user_id": 7, "action_type": "weekly_report"}""", "user_id")]
+    [InlineData("""{"user_id": "USER "}""", "user_id")]
+    [InlineData("""{"user_id": "USER"}""", "action_type")]
+    [InlineData("""{"user_id": "USER", "action_type": ""}""", "action_type")]
+    [InlineData("""{"user_id": "USER", "action_type": ["weekly_report"]}""", "action_type")]
+    [InlineData("""{"user_id": "USER", "action_type": "weekly_report", "quantity": "1"}""", "quantity")]
+    [InlineData("""{"user_id": "USER", "action_type": "weekly_report", "quantity": 0}""", "quantity")]
+    [InlineData("""{"user_id": "USER", "action_type": "weekly_report", "quantity": -1}""", "quantity")]
+    [InlineData("""{"user_id": "USER", "action_type": "weekly_report", "quantity": 1e300}""", "quantity")]
+    [InlineData("""{"user_id": "USER", "action_type": "weekly_report", "quantity": 0.0000001}""", "quantity")]
+    [InlineData("""{"user_id": "USER", "action_type": "create_agent", "quantity": 1000000000}""", "quantity")]
+    [InlineData("""{"user_id": "USER", "action_type": "weekly_report", "reference_id": "x"}""", "reference_id")]
+    [InlineData("""{"user_id": "USER", "action_type": "weekly_report", "metadata": []}""", "metadata")]
+    [InlineData("""{"user_id": "USER", "action_type": "weekly_report", "idempotency_key": ""}""", "idempotency_key")]
+    [InlineData("""{"user_id": "USER", "action_type": "weekly_report", "idempotency_key": 7}""", "idempotency_key")]
+    public async Task A_malformed_request_is_an_outcome_and_its_neighbours_are_charged(string request, string argument)
+    {
+        var user = await db.Account(10);
+        var neighbour = Request(user, "weekly_report").ToJsonString();
+        var outcomes = await db.Column<string>(
+            "select result::text from credits.deduct_credits_batch($1::jsonb) order by request_no",
+            $"[{neighbour}, {request.Replace("USER", user.ToString(), StringComparison.Ordinal)}, {neighbour}]");
+        var codes = outcomes.Select(o => JsonDocument.Parse(o).RootElement).ToList();
+        Assert.Equal(["ok", "invalid_argument", "ok"], codes.Select(c => c.Text("code")));
+        Assert.Equal(argument, codes[1].Text("argument"));
+        Assert.False(codes[1].Flag("success"));
+        Assert.Equal(8, await db.Balance(user));
+    }
+
+    [Theory]
+    [InlineData("{}")]
+    [InlineData("[]")]
+    [InlineData("null")]
+    [InlineData(null)]
+    public async Task What_is_no_array_is_refused(string? requests) => await db.Fails("UC001", Batch, requests);
+
+    [Fact]
+    public async Task Metadata_and_references_are_kept_and_large_metadata_is_refused()
+    {
+        var user = await db.Account(10);
+        var reference = Guid.NewGuid();
+        var kept = Request(user, "weekly_report");
+        kept["metadata"] = new JsonObject { ["a"] = 1 };
+        kept["reference_id"] = reference.ToString();
+        var large = Request(user, "weekly_report");
+        large["metadata"] = new JsonObject { ["a"] = new string('x', 17_000) };
+        var outcomes = await Deduct([kept, large]);
+        Assert.Equal(["ok", "invalid_argument"], outcomes.Select(o => o.Text("code")));
+        Assert.Equal("""{"a": 1}""", await db.Value<string>("select metadata::text from credits.credit_ledger where user_id = $1 and reference_id = $2", user, reference));
+    }
+
+    [Fact]
+    public async Task A_key_from_before_the_users_data_were_erased_charges_nothing()
+    {
+        var user = await db.Account(10);
+        await Deduct([Request(user, "weekly_report", key: "k")]);
+        await db.Run("select credits.erase_user_data($1)", user);
+        var outcomes = await Deduct([Request(user, "weekly_report"), Request(user, "weekly_report", key: "k"), Request(user, "weekly_report", key: "new")]);
+        Assert.Equal(["ok", "key_erased", "ok"], outcomes.Select(o => o.Text("code")));
+        Assert.Equal(7, await db.Balance(user));
+    }
+
+    [Theory]
+    [MemberData(nameof(Levels))]
+    public async Task Batches_over_the_same_users_in_any_order_race_with_single_charges(IsolationLevel level)
+    {
+        var users = new List<Guid>();
+        for (var i = 0; i < 20; i++)
+            users.Add(await db.Account(100));
+        var outcomes = await db.Race(8, level, async (c, i) =>
+        {
+            if (i % 4 == 3)
+            {
+                foreach (var user in users)
+                    await c.Json("select credits.deduct_credits_for_action($1, 'weekly_report')", user);
+                return default;
+            }
+
+            // Half of the keys are shared by all batches, so each of those charges once.
+            var order = users.OrderBy(_ => Random.Shared.Next()).ToList();
+            var requests = new JsonArray([.. order.SelectMany(u => new[] { Request(u, "weekly_report", key: "shared"), Request(u, "send_email") })]);
+            return await c.Json("select jsonb_agg(result order by request_no) from credits.deduct_credits_batch($1::jsonb)", requests.ToJsonString());
+        });
+        var batches = outcomes.Count(o => o.ValueKind == JsonValueKind.Array);
+        Assert.Equal(6, batches);
+        foreach (var user in users)
+            Assert.Equal(100m - 2 - 1 - (batches * 0.5m), await db.Balance(user));
+    }
+
+    public static TheoryData<IsolationLevel> Levels => Racing.Levels;
+
+    private static JsonObject Request(Guid user, string action, decimal quantity = 1, string? key = null) =>
+        new() { ["user_id"] = user.ToString(), ["action_type"] = action, ["quantity"] = quantity, ["idempotency_key"] = key };
+
+    private async Task<List<JsonElement>> Deduct(IEnumerable<JsonObject> requests) =>
+        [.. (await db.Column<string>(
+            "select result::text from credits.deduct_credits_batch($1::jsonb) order by request_no",
+            new JsonArray([.. requests]).ToJsonString())).Select(o => JsonDocument.Parse(o).RootElement)];
+}
