@@ -55,7 +55,7 @@ begin
           'provider_reference', p_provider_reference, 'purchase_id', v_refund.purchase_id, 'is_dispute', v_refund.is_dispute,
           'amount_minor', v_refund.amount_minor));
       end if;
-      return credits.purchase_refund_outcome(v_purchase, v_refund, v_wallet.balance, true);
+      return credits.purchase_refund_outcome(v_purchase, v_refund, true);
     end if;
   end if;
   if v_purchase.grant_no is null then
@@ -121,8 +121,8 @@ begin
       v_purchase.provider, p_provider_reference, p_is_dispute, v_amount, v_credits, v_revoked || v_owing, v_wallet.entry_no, p_reason, v_now)
   returning * into v_refund;
   v_wallet.change_no := v_wallet.change_no + 1;
-  v_wallet := credits.finish_operation(v_wallet, v_now);
-  return credits.purchase_refund_outcome(v_purchase, v_refund, v_wallet.balance, false);
+  perform credits.finish_operation(v_wallet, v_now);
+  return credits.purchase_refund_outcome(v_purchase, v_refund, false);
 end
 $$;
 

@@ -42,7 +42,7 @@ begin
     perform credits.fail('UC335', 'only a dispute can be reinstated', jsonb_build_object('code', 'not_a_dispute',
       'purchase_id', p_purchase_id, 'provider_reference', p_provider_reference));
   elsif v_refund.reinstated_at is not null then
-    return credits.purchase_refund_outcome(v_purchase, v_refund, v_wallet.balance, true);
+    return credits.purchase_refund_outcome(v_purchase, v_refund, true);
   end if;
 
   v_wallet := credits.apply_due(v_wallet, v_now);
@@ -94,8 +94,8 @@ begin
   where p.user_id = p_user_id and p.purchase_id = p_purchase_id
   returning p.* into v_purchase;
   v_wallet.change_no := v_wallet.change_no + 1;
-  v_wallet := credits.finish_operation(v_wallet, v_now);
-  return credits.purchase_refund_outcome(v_purchase, v_refund, v_wallet.balance, false);
+  perform credits.finish_operation(v_wallet, v_now);
+  return credits.purchase_refund_outcome(v_purchase, v_refund, false);
 end
 $$;
 

@@ -15,12 +15,12 @@ declare
   v_session credits.chat_sessions;
 begin
   v_wallet := credits.lock_wallet(p_user_id, (credits.cost_of(c_action_type)).credit_type);
-  if exists (select from credits.chat_sessions s where s.user_id = p_user_id and s.session_id = p_session_id) then
-    return false;
-  end if;
   v_now := greatest(credits.clock_now(), v_wallet.last_entry_at);
   if v_wallet.user_id is not null then
     v_wallet := credits.apply_due(v_wallet, v_now);
+  end if;
+  if exists (select from credits.chat_sessions s where s.user_id = p_user_id and s.session_id = p_session_id) then
+    return false;
   end if;
   v_session.user_id := p_user_id;
   v_session.session_id := p_session_id;
@@ -50,5 +50,5 @@ end
 $$;
 
 comment on function credits.start_chat_session(uuid, uuid, integer, timestamptz) is
-  'Internal. Opens a chat session unless there is one of that id, and says whether it did. Locks the wallet row, which pins the price against a '
+  'Internal. Opens a chat session unless there is one of that id, and says whether it did; what is due in the wallet is applied either way. Locks the wallet row, which pins the price against a '
   'change of plan.';

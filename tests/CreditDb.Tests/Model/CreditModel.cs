@@ -29,7 +29,7 @@ public sealed record Allowance(decimal Amount, string Period);
 
 public sealed record Terms(bool IsUnlimited = false, decimal? Cost = null, decimal? Limit = null, string? LimitPeriod = null);
 
-public sealed record Plan(string Id, decimal DebtLimit, Dictionary<string, Allowance> Allowances, Dictionary<string, Terms> Features);
+public sealed record Plan(string Id, decimal DebtLimit, Dictionary<string, Allowance> Allowances, Dictionary<string, Terms> Features, int FreeChatSeconds = 0);
 
 /// <summary>A part of an amount and the grant it came from; 0 for debt.</summary>
 public sealed record Part(long Grant, decimal Amount);
@@ -45,13 +45,13 @@ public sealed record Grant(long No, string Source, decimal Amount, int Priority,
     public Grant Copy() => this with { Expired = [.. Expired] };
 }
 
-/// <summary>What the database makes up when it holds credits; shared by the copies of the model.</summary>
-public sealed class HoldId
+/// <summary>What the database makes up when it begins something; shared by the copies of the model.</summary>
+public sealed class DatabaseId
 {
     public Guid Id { get; set; }
 }
 
-public sealed record Hold(HoldId Reservation, string Action, decimal UnitPrice, decimal Quantity, decimal Amount, List<Part> Parts, string? LimitPeriod,
+public sealed record Hold(DatabaseId Reservation, string Action, decimal UnitPrice, decimal Quantity, decimal Amount, List<Part> Parts, string? LimitPeriod,
     int LimitPeriodNo, long EntryNo)
 {
     public DateTime Expires { get; set; }
@@ -68,7 +68,7 @@ public sealed record Charge(long EntryNo, string Action, decimal Amount, List<Pa
     public decimal Refunded { get; set; }
 }
 
-public sealed record StoredKey(string Request, Outcome Result, DateTime Expires);
+public sealed record StoredKey(string Request, Outcome Result, DateTime Expires, bool IsErased = false);
 
 public sealed record Row(string Id, decimal Quantity, int? Seconds = null);
 
@@ -88,6 +88,9 @@ public sealed class Wallet(string creditType)
     public Dictionary<string, StoredKey> Keys { get; private init; } = [];
 
     public decimal Debt { get; set; }
+
+    /// <summary>The part of the debt that refunded purchases left: only purchased credits pay it.</summary>
+    public decimal PurchaseDebt { get; set; }
 
     public long EntryNo { get; private set; }
 
@@ -128,6 +131,7 @@ public sealed class Wallet(string creditType)
         Charges = [.. Charges.Select(c => c with { })],
         Keys = new(Keys),
         Debt = Debt,
+        PurchaseDebt = PurchaseDebt,
         EntryNo = EntryNo,
         LastEntryAt = LastEntryAt,
         AllowancePeriod = AllowancePeriod,
@@ -144,14 +148,30 @@ public sealed class Wallet(string creditType)
         LastEntryAt = at > LastEntryAt ? at : LastEntryAt;
     }
 
-    /// <summary>A new grant pays what is owed first.</summary>
+    /// <summary>A new grant pays what is owed first, a purchased one also what refunded purchases left.</summary>
     public void AddGrant(DateTime at, decimal amount, string source, int? priority = null, DateTime? expires = null, int? period = null)
     {
-        var paid = Math.Min(Debt, amount);
-        Debt -= paid;
+        var paid = Pay(amount);
+        if (source == "purchased")
+            paid += PayPurchaseDebt(amount - paid);
         AddEntry(at);
         var usual = source switch { "monthly" => 10, "trial" or "promotional" => 20, _ => 50 };
         Grants.Add(new Grant(EntryNo, source, amount, priority ?? usual, period) { Remaining = amount - paid, Expires = expires });
+    }
+
+    private decimal Pay(decimal amount)
+    {
+        var paid = Math.Min(Debt - PurchaseDebt, amount);
+        Debt -= paid;
+        return paid;
+    }
+
+    public decimal PayPurchaseDebt(decimal amount)
+    {
+        var paid = Math.Min(PurchaseDebt, amount);
+        PurchaseDebt -= paid;
+        Debt -= paid;
+        return paid;
     }
 
     /// <summary>Takes an amount in the spending order; what the grants do not cover becomes debt.</summary>
@@ -175,7 +195,10 @@ public sealed class Wallet(string creditType)
         return parts;
     }
 
-    /// <summary>Gives parts back to their grants, and to debt that is still there. Returns the rest, for which there is no place any more.</summary>
+    /// <summary>
+    /// Gives parts back to their grants, and to debt that is still there. Returns the rest, for which there is no place any more. Purchased credits
+    /// that come back pay what refunded purchases left.
+    /// </summary>
     public decimal GiveBack(IEnumerable<Part> parts)
     {
         var rest = 0m;
@@ -183,12 +206,11 @@ public sealed class Wallet(string creditType)
         {
             if (part.Grant != 0)
             {
-                Find(part.Grant).Remaining += part.Amount;
+                var grant = Find(part.Grant);
+                grant.Remaining += part.Amount - (grant.Source == "purchased" ? PayPurchaseDebt(part.Amount) : 0);
                 continue;
             }
-            var paid = Math.Min(Debt, part.Amount);
-            Debt -= paid;
-            rest += part.Amount - paid;
+            rest += part.Amount - Pay(part.Amount);
         }
         return rest;
     }
@@ -213,8 +235,10 @@ public sealed class Wallet(string creditType)
 
 /// <summary>
 /// One user's account as the contract describes it, in C#, without a look at how the database does it: what each operation returns and what is left.
+/// This file holds the account, time, charges, rows, grants, holds and plans; what else there is has files of its own.
 /// </summary>
-public sealed class CreditModel(Guid userId, Dictionary<string, Price> prices, Dictionary<string, Plan> plans, Plan plan, TimeZoneInfo zone)
+public sealed partial class CreditModel(Guid userId, Dictionary<string, Price> prices, Dictionary<string, Plan> plans,
+    Dictionary<string, Package> packages, Plan plan, TimeZoneInfo zone)
 {
     public Guid UserId { get; } = userId;
 
@@ -238,19 +262,26 @@ public sealed class CreditModel(Guid userId, Dictionary<string, Price> prices, D
     /// <summary>The rows of public.calls.</summary>
     public Dictionary<Guid, (string Status, int? Seconds)> Calls { get; private init; } = [];
 
+    public List<Session> Sessions { get; private init; } = [];
+
+    public List<Purchase> Purchases { get; private init; } = [];
+
     public Wallet Credits => Wallets["credits"];
 
     public CreditModel Copy()
     {
-        var copy = new CreditModel(UserId, prices, plans, Plan, zone)
+        var copy = new CreditModel(UserId, prices, plans, packages, Plan, zone)
         {
             Clock = Clock,
+            Status = Status,
             Anchor = Anchor,
             TotalMinutes = TotalMinutes,
             Counters = new(Counters),
             Uncharged = [.. Uncharged],
             ChargedRows = new(ChargedRows),
             Calls = new(Calls),
+            Sessions = [.. Sessions.Select(s => s with { })],
+            Purchases = [.. Purchases.Select(p => p.Copy())],
         };
         foreach (var wallet in Wallets.Values)
             copy.Wallets[wallet.CreditType] = wallet.Copy();
@@ -306,7 +337,7 @@ public sealed class CreditModel(Guid userId, Dictionary<string, Price> prices, D
 
     /// <summary>
     /// What has fallen due, in the order of time; at one moment holds lapse, then grants expire, then the allowance of the running period comes,
-    /// and no missed one.
+    /// and no missed one. What chat sessions owe is paid after each moment.
     /// </summary>
     public void Settle(Wallet wallet, DateTime now)
     {
@@ -325,7 +356,15 @@ public sealed class CreditModel(Guid userId, Dictionary<string, Price> prices, D
             var expiring = wallet.Grants.Where(g => g.Remaining > 0 && g.Expires <= now).OrderBy(g => Later(g.Expires!.Value, time)).ThenBy(g => g.No).FirstOrDefault();
             var lapseAt = lapsing?.Expires ?? DateTime.MaxValue;
             var expireAt = expiring is null ? DateTime.MaxValue : Later(expiring.Expires!.Value, time);
-            time = new[] { lapseAt, expireAt, resetAt }.Min();
+            var next = new[] { lapseAt, expireAt, resetAt }.Min();
+            if (next > time && time > DateTime.MinValue)
+            {
+                var owed = Sessions.Sum(s => s.Owed);
+                PayOwed(wallet, time);
+                if (Sessions.Sum(s => s.Owed) < owed)
+                    continue;
+            }
+            time = next;
             if (time == DateTime.MaxValue)
                 return;
             if (time == lapseAt)
@@ -380,6 +419,7 @@ public sealed class CreditModel(Guid userId, Dictionary<string, Price> prices, D
             ("other", Left(s => s is not ("monthly" or "purchased"))),
             ("held", wallet.Held.Sum(h => h.Amount)),
             ("debt", wallet.Debt),
+            ("owed", creditType == "credits" ? copy.Sessions.Sum(s => s.Owed) : 0),
             ("last_monthly_reset", wallet.LastReset),
             ("next_monthly_reset", wallet.NextReset),
             ("entry_no", wallet.EntryNo));
@@ -413,17 +453,21 @@ public sealed class CreditModel(Guid userId, Dictionary<string, Price> prices, D
 
     private static Outcome Keyed(Wallet wallet, string? key, string request, DateTime now, Func<Outcome> act)
     {
-        if (key is not null && wallet.Keys.TryGetValue(key, out var stored) && stored.Expires > now)
+        var stored = key is null ? null : wallet.Keys.GetValueOrDefault(key);
+        var isKnown = stored?.Expires > now;
+        if (isKnown && !stored!.IsErased)
             return stored.Request == request ? stored.Result.Replayed() : Outcome.Error("UC201");
         var outcome = act();
+        if (isKnown && outcome.Code is "ok")
+            return Outcome.Error("UC202");
         // A decline is not remembered.
         if (key is not null && outcome.Code is "ok")
             wallet.Keys[key] = new StoredKey(request, outcome, now.AddDays(30));
         return outcome;
     }
 
-    private static Outcome? Decline(Wallet wallet, Quote quote, decimal quantity, decimal amount) =>
-        (quote.Used + quantity > quote.Limit ? "limit_reached" : wallet.Spendable < amount ? "insufficient_credits" : null) is { } code
+    private Outcome? Decline(Wallet wallet, Quote quote, decimal quantity, decimal amount) =>
+        (Status != "active" ? "account_suspended" : quote.Used + quantity > quote.Limit ? "limit_reached" : wallet.Spendable < amount ? "insufficient_credits" : null) is { } code
             ? Outcome.Declined(code, ("action_type", quote.Action), ("required", amount), ("available", wallet.Spendable))
             : null;
 
@@ -501,7 +545,7 @@ public sealed class CreditModel(Guid userId, Dictionary<string, Price> prices, D
             if (ChargeRow(wallet, now, QuoteFor(action, now), source, row, prices[action].OnInsufficient) is not { } declined)
                 continue;
             if (prices[action].OnInsufficient == "reject")
-                return Outcome.Error(declined.Code is "limit_reached" ? "UC102" : "UC101");
+                return Outcome.Error(declined.Code switch { "insufficient_credits" => "UC101", "limit_reached" => "UC102", _ => "UC104" });
             Uncharged.Add(new UnchargedRow(source, row, action, QuoteFor(action, now).UnitPrice, now, ordinal + 1));
         }
         return new Outcome();
@@ -566,8 +610,10 @@ public sealed class CreditModel(Guid userId, Dictionary<string, Price> prices, D
             Settle(wallet, now);
             var before = wallet.Balance;
             wallet.AddGrant(now, amount, source, priority, source == "monthly" ? expires ?? wallet.NextReset : expires);
+            var entry = wallet.EntryNo;
+            PayOwed(wallet, now);
             return Outcome.Ok(("credit_type", creditType), ("source", source), ("amount", amount), ("balance_before", before), ("balance_after", wallet.Balance),
-                ("log_id", wallet.EntryNo), ("replayed", false));
+                ("log_id", entry), ("replayed", false));
         });
     }
 
@@ -629,6 +675,7 @@ public sealed class CreditModel(Guid userId, Dictionary<string, Price> prices, D
                 entry = wallet.EntryNo;
             }
             charge.Refunded += refund;
+            PayOwed(wallet, now);
             return Outcome.Ok(("log_id", logId), ("action_type", charge.Action), ("credits_refunded", refund), ("refundable", refundable - refund),
                 ("balance_after", wallet.Balance), ("refund_log_id", entry), ("replayed", false));
         });
@@ -651,7 +698,7 @@ public sealed class CreditModel(Guid userId, Dictionary<string, Price> prices, D
             var parts = wallet.Draw(amount);
             wallet.AddEntry(now);
             Count(action, quote.Period, quote.PeriodNo, quantity);
-            var id = new HoldId();
+            var id = new DatabaseId();
             wallet.Holds.Add(new Hold(id, action, quote.UnitPrice, quantity, amount, parts, quote.Period, quote.PeriodNo, wallet.EntryNo) { Expires = now + ttl });
             var fields = Outcome.Ok(("action_type", action), ("quantity", quantity), ("credits_held", amount), ("expires_at", now + ttl),
                 ("balance_before", before), ("balance_after", wallet.Balance), ("log_id", wallet.EntryNo), ("replayed", false)).Fields;
@@ -707,6 +754,7 @@ public sealed class CreditModel(Guid userId, Dictionary<string, Price> prices, D
         {
             Release(wallet, hold, now, "released");
             wallet.ExpireReturned(now, hold.Parts);
+            PayOwed(wallet, now);
         }
         return Outcome.Ok(("credits_released", hold.Amount), ("balance_after", wallet.Balance), ("replayed", isReplay));
     }
@@ -728,7 +776,8 @@ public sealed class CreditModel(Guid userId, Dictionary<string, Price> prices, D
         var amount = Cost(hold.UnitPrice, units);
         var quote = QuoteFor(hold.Action, now);
         var isSamePeriod = hold.LimitPeriod == quote.Period && hold.LimitPeriodNo == quote.PeriodNo;
-        var code = units > heldUnits && quote.Used - (isSamePeriod ? heldUnits : 0) + units > quote.Limit ? "limit_reached"
+        var code = Status != "active" && amount > held ? "account_suspended"
+            : units > heldUnits && quote.Used - (isSamePeriod ? heldUnits : 0) + units > quote.Limit ? "limit_reached"
             : wallet.Spendable < amount - held ? "insufficient_credits" : null;
         if (code is not null)
             return Outcome.Declined(code, ("required", amount - held), ("available", wallet.Spendable));
@@ -759,9 +808,11 @@ public sealed class CreditModel(Guid userId, Dictionary<string, Price> prices, D
         wallet.Charges.Add(new Charge(wallet.EntryNo, hold.Action, amount, spent));
         hold.Status = "committed";
         hold.CommittedQuantity = units;
-        return hold.Result = Outcome.Ok(("action_type", hold.Action), ("credits_deducted", amount), ("quantity", units),
+        hold.Result = Outcome.Ok(("action_type", hold.Action), ("credits_deducted", amount), ("quantity", units),
             ("credits_released", Math.Max(held - amount, 0)), ("balance_before", wallet.Balance + amount), ("balance_after", wallet.Balance),
             ("log_id", wallet.EntryNo), ("replayed", false), ("reservation_id", reservation));
+        PayOwed(wallet, now);
+        return hold.Result;
     }
 
     // Plans
@@ -769,6 +820,8 @@ public sealed class CreditModel(Guid userId, Dictionary<string, Price> prices, D
     /// <summary>An upgrade brings the difference at once, a downgrade waits for the next reset; what is due is due on the old plan.</summary>
     public Outcome ChangePlan(string planId)
     {
+        if (Status == "closed")
+            return Outcome.Error("UC340");
         var now = Wallets.Values.Select(Now).Max();
         foreach (var wallet in Wallets.Values)
             Settle(wallet, now);
@@ -802,6 +855,7 @@ public sealed class CreditModel(Guid userId, Dictionary<string, Price> prices, D
             if (!wallet.IsResetRunning && granted.ContainsKey(wallet.CreditType))
                 (wallet.IsResetRunning, wallet.LastResetGrant) = (true, wallet.EntryNo);
         }
+        PayOwed(Credits, now);
         return Outcome.Ok(("plan_id", planId), ("previous_plan_id", previous), ("granted", granted));
 
         void Add(Wallet wallet, decimal amount, string source, DateTime? expires, int period)
@@ -841,6 +895,7 @@ public sealed class CreditModel(Guid userId, Dictionary<string, Price> prices, D
             old.Expires = wallet.NextReset;
         }
         wallet.IsRolledBack = true;
+        PayOwed(wallet, now);
         return Outcome.Ok(("revoked", revoked), ("written_off", grant.Amount - revoked), ("restored", restored), ("balance_after", wallet.Balance));
     }
 }

@@ -6,15 +6,18 @@ public sealed record Operation(string Sql, Func<CreditModel, Outcome> Model)
     /// <summary>Whether the statement returns an outcome (a write to an application table returns nothing).</summary>
     public bool ReturnsOutcome { get; init; } = true;
 
-    /// <summary>Whether nobody may see a difference: the balance is read before and after.</summary>
-    public bool KeepsBalance { get; init; }
+    /// <summary>Whether nobody may see a difference: what there is to read is read before and after.</summary>
+    public bool ChangesNothing { get; init; }
+
+    /// <summary>Whether it may change more than one wallet.</summary>
+    public bool TouchesAll { get; init; }
 }
 
 /// <summary>
 /// Makes operations with random arguments that suit the state of the model. To add one: a method that returns it (or null where it does not apply
 /// now), a method of CreditModel that says what it does, and a line with its weight in <see cref="All"/>.
 /// </summary>
-public sealed class Operations
+public sealed partial class Operations
 {
     private readonly Random _random;
     private readonly List<Operation> _keyed = [];
@@ -46,7 +49,20 @@ public sealed class Operations
         (5, Release),
         (3, ChangePlan),
         (3, RollbackReset),
-        (5, SettleDueWallets),
+        (4, OpenChat),
+        (12, RecordChat),
+        (4, CreatePurchase),
+        (4, CompletePurchase),
+        (1, FailPurchase),
+        (4, RefundPurchase),
+        (2, ReinstatePurchase),
+        (2, Suspend),
+        (14, Reactivate),
+        (1, Close),
+        (1, Erase),
+        (4, SettleDueWallets),
+        (2, ArchiveLedger),
+        (2, RollUpUsage),
         (5, Repeat),
     ];
 
@@ -190,7 +206,7 @@ public sealed class Operations
     private Operation? ChangePlan(CreditModel model)
     {
         var plan = Pick(World.Plans.Keys);
-        return new Operation($"select credits.change_plan({model.UserId.Sql()}, '{plan}')", m => m.ChangePlan(plan));
+        return new Operation($"select credits.change_plan({model.UserId.Sql()}, '{plan}')", m => m.ChangePlan(plan)) { TouchesAll = true };
     }
 
     private Operation? RollbackReset(CreditModel model)
@@ -203,9 +219,6 @@ public sealed class Operations
         var start = Chance(0.9) ? last : last.AddDays(-1);
         return new Operation($"select credits.rollback_reset({model.UserId.Sql()}, '{type}', {start.Sql()}, 'a mistake')", m => m.RollbackReset(type, start));
     }
-
-    private static Operation SettleDueWallets(CreditModel model) =>
-        new("select credits.settle_due_wallets(1000)", m => m.SettleDue()) { ReturnsOutcome = false, KeepsBalance = true };
 
     /// <summary>A request with a key once more, as a caller does who saw no answer, perhaps weeks later.</summary>
     private Operation? Repeat(CreditModel model) => _keyed.Count == 0 ? null : _keyed[_random.Next(_keyed.Count)];

@@ -23,17 +23,27 @@ public static class World
 
     public static IEnumerable<string> CreditTypes => Prices.Values.Select(p => p.CreditType).Distinct().Order(StringComparer.Ordinal);
 
+    /// <summary>Small ones, so that what they bring is soon spent; and prices that divide the credits badly.</summary>
+    public static readonly Dictionary<string, Package> Packages = new()
+    {
+        ["starter"] = new(25, 500, "USD"),
+        ["sevenths"] = new(10, 7, "EUR"),
+        ["speck"] = new(0.000002m, 3, "JPY"),
+    };
+
     public static readonly string[] Zones =
         ["UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu", "Pacific/Auckland"];
 
+    /// <summary>None limits chat time: when room for what a limit kept from being charged is found again, no contract says to the moment.</summary>
     public static readonly Dictionary<string, Plan> Plans = new Plan[]
     {
-        new("free", 0, new() { ["credits"] = new(100, "month"), ["chat_messages"] = new(20, "once") }, Limits(3, 1, 2)),
+        new("free", 0, new() { ["credits"] = new(100, "month"), ["chat_messages"] = new(20, "once") }, Limits(3, 1, 2), 60),
         new("pro", 0, new() { ["credits"] = new(5000, "month") }, With(Limits(100, 20, 50), ("chat_message", new(IsUnlimited: true)))),
-        new("paid", 20, [], new() { ["chat_message"] = new(IsUnlimited: true) }),
+        new("paid", 20, [], new() { ["chat_message"] = new(IsUnlimited: true), ["chat_time"] = new(IsUnlimited: true) }),
         new("daily", 50, new() { ["credits"] = new(30, "day"), ["chat_messages"] = new(5, "day") }, new()
         {
             ["prompt_generation"] = new(Cost: 0.333333m),
+            ["chat_time"] = new(Cost: 0.7m),
             ["create_agent"] = new(Cost: 4.5m),
             ["weekly_report"] = new(Limit: 2, LimitPeriod: "day"),
             ["script_generation"] = new(Limit: 4.5m, LimitPeriod: "month"),
@@ -82,16 +92,19 @@ public static class World
             yield return $"update credits.credit_costs set cost_per_unit = {price.Cost.Sql()}, credit_type = '{price.CreditType}', on_insufficient = '{price.OnInsufficient}' "
                 + $"where action_type = '{action}'";
         }
+        foreach (var (id, package) in Packages)
+            yield return $"select credits.set_package('{id}', {package.Credits.Sql()}, {package.PriceMinor}, '{package.Currency}')";
         foreach (var plan in Plans.Values)
         {
-            yield return $"insert into credits.plans (plan_id, plan_name, debt_limit) values ('{plan.Id}', '{plan.Id}', {plan.DebtLimit.Sql()}) "
-                + "on conflict (plan_id) do update set debt_limit = excluded.debt_limit";
+            yield return $"insert into credits.plans (plan_id, plan_name, debt_limit, free_chat_seconds) "
+                + $"values ('{plan.Id}', '{plan.Id}', {plan.DebtLimit.Sql()}, {plan.FreeChatSeconds}) "
+                + "on conflict (plan_id) do update set (debt_limit, free_chat_seconds) = (excluded.debt_limit, excluded.free_chat_seconds)";
             foreach (var (type, allowance) in plan.Allowances)
                 yield return $"insert into credits.plan_allowances values ('{plan.Id}', '{type}', {allowance.Amount.Sql()}, '{allowance.Period}')";
             foreach (var (action, terms) in plan.Features)
             {
                 yield return "insert into credits.plan_features (plan_id, action_type, is_unlimited, cost_per_unit, limit_quantity, limit_period) "
-                    + $"values ('{plan.Id}', '{action}', {(terms.IsUnlimited ? "true" : "false")}, {terms.Cost.Sql()}, {terms.Limit.Sql()}, {terms.LimitPeriod.Sql()})";
+                    + $"values ('{plan.Id}', '{action}', {terms.IsUnlimited.Sql()}, {terms.Cost.Sql()}, {terms.Limit.Sql()}, {terms.LimitPeriod.Sql()})";
             }
         }
     }
@@ -111,6 +124,10 @@ public static class World
     public static string Sql(this DateTime? value) => value?.Sql() ?? "null";
 
     public static string Sql(this int? value) => value?.ToString(CultureInfo.InvariantCulture) ?? "null";
+
+    public static string Sql(this long? value) => value?.ToString(CultureInfo.InvariantCulture) ?? "null";
+
+    public static string Sql(this bool value) => value ? "true" : "false";
 
     public static string Sql(this TimeSpan value) => $"'{value.TotalSeconds.ToString(CultureInfo.InvariantCulture)} seconds'";
 }

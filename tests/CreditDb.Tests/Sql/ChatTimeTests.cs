@@ -196,7 +196,6 @@ public sealed class ChatTimeTests(TestDatabase db) : IClassFixture<TestDatabase>
     [Theory]
     [InlineData("select credits.refund_credits($1, (select max(entry_no) from credits.credit_ledger where user_id = $1 and credit_type = 'credits' and kind = 'usage'))")]
     [InlineData("select credits.release_reservation($1, (select reservation_id from credits.credit_reservations where user_id = $1))")]
-    [InlineData("select credits.reinstate_purchase($1, (select purchase_id from credits.credit_purchases where user_id = $1), 'dispute')")]
     [InlineData("select credits.import_balance($1, 0, 5)")]
     [InlineData("select credits.grant_credits($1, 5, 'trial')")]
     public async Task Whatever_brings_credits_says_the_balance_after_what_is_owed_is_paid_from_them(string sql)
@@ -295,6 +294,33 @@ public sealed class ChatTimeTests(TestDatabase db) : IClassFixture<TestDatabase>
         Assert.Equal((false, true, 30m), (again.Flag("opened"), again.Flag("success"), again.Number("free_seconds")));
         Assert.Equal(before, await db.Snapshot(user));
         Assert.NotEqual(session, await Open(user, null));
+    }
+
+    [Fact]
+    public async Task Opening_again_tells_what_there_is_after_what_is_due()
+    {
+        var (user, session) = (Guid.NewGuid(), Guid.NewGuid());
+        await db.Run("select credits.open_account($1)", user);
+        await Json("select credits.open_chat_session($1, $2)", user, session);
+        await db.Run("select credits.adjust_credits($1, -100, 'empty')", user);
+        await db.SetClock("2026-02-20 00:00Z");
+        var again = await Json("select credits.open_chat_session($1, $2)", user, session);
+        Assert.Equal((false, 100m, 6000m), (again.Flag("opened"), again.Number("available"), again.Number("seconds_left")));
+    }
+
+    [Theory]
+    [InlineData("select credits.release_reservation($1, $2)")]
+    [InlineData("select credits.refund_credits($1, 3)")]
+    public async Task What_comes_back_pays_what_is_owed_and_the_balance_told_is_the_one_after_that(string sql)
+    {
+        var user = await db.Account(2);
+        var hold = Guid.Parse((await Json("select credits.reserve_credits($1, 'send_email', 2)", user)).Text("reservation_id"));
+        await db.Run("select credits.deduct_credits_for_action($1, 'send_email', 2)", user);
+        var session = await Open(user, 0);
+        await At(600);
+        await Report(user, session, 30);
+        var outcome = await Json($"{sql} where $2::uuid is not null", user, hold);
+        Assert.Equal((0.5m, 0.5m), (outcome.Number("balance_after"), await db.Balance(user)));
     }
 
     [Theory]

@@ -233,6 +233,24 @@ public sealed class PurchaseTests(TestDatabase db) : IClassFixture<TestDatabase>
         Assert.Equal(before, await db.Snapshot(user));
     }
 
+    [Fact]
+    public async Task A_repeated_report_returns_the_balance_of_the_first_one_also_from_the_archive()
+    {
+        var user = await db.Account();
+        var purchase = await Paid(user, reference: "pay");
+        await db.Run("select credits.deduct_credits_for_action($1, 'create_agent', 18)", user);
+        const string refund = "select credits.refund_purchase($1, $2, 100, p_provider_reference => 'lost', p_is_dispute => true)";
+        var first = await db.Json(refund, user, purchase);
+        await db.Run("select credits.grant_credits($1, 7, 'promotional')", user);
+        Assert.Equal((-10m, -10m), (first.Number("balance_after"), (await db.Json(refund, user, purchase)).Number("balance_after")));
+        await db.Run("select credits.reinstate_purchase($1, $2, 'lost')", user, purchase);
+        await db.Run("select credits.grant_credits($1, 1, 'promotional')", user);
+        await db.Run("select credits.archive_ledger(credits.clock_now(), 100000)");
+        Assert.Equal(0, await db.Value<long>("select count(*) from credits.credit_ledger where user_id = $1 and kind = 'debt'", user));
+        Assert.Equal(17, (await db.Json("select credits.reinstate_purchase($1, $2, 'lost')", user, purchase)).Number("balance_after"));
+        Assert.Equal(100, (await db.Json("select credits.complete_purchase($1, $2, 'pay')", user, purchase)).Number("balance_after"));
+    }
+
     [Theory]
     [MemberData(nameof(Levels))]
     public async Task Full_refunds_at_once_take_the_purchase_once(IsolationLevel level)
