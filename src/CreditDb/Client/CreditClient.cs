@@ -1,0 +1,28 @@
+using Npgsql;
+
+namespace CreditDb;
+
+/// <summary>
+/// The engine's functions, each one call of one SQL function: no rule lives here. Amounts are credits, quantities are priced units, both with up to six
+/// decimals. A method that charges throws when it is declined; its Try… sister returns the outcome. All throw <see cref="CreditException"/> for what the
+/// engine refuses, and <see cref="NpgsqlException"/> for what the database cannot do. A call with an idempotency key is repeated on serialization
+/// failures, deadlocks and lost connections; without one, that is the caller's to decide. Safe for use by many threads.
+/// </summary>
+public sealed partial class CreditClient
+{
+    private readonly SqlCaller _sql;
+
+    /// <summary>A client of the database that the data source connects to.</summary>
+    public CreditClient(NpgsqlDataSource dataSource)
+        : this(new SqlCaller(dataSource, null))
+    {
+    }
+
+    private CreditClient(SqlCaller sql) => _sql = sql;
+
+    /// <summary>The same client within the caller's transaction: what it does is done when that commits, and undone when it rolls back. Nothing is repeated.</summary>
+    public CreditClient In(NpgsqlTransaction transaction) => new(_sql.In(transaction));
+
+    private static T Done<T>(T outcome)
+        where T : Outcome => outcome.Success ? outcome : throw CreditException.From(outcome);
+}

@@ -1,0 +1,88 @@
+using System.Data;
+using System.Data.Common;
+using System.Text.Json;
+using System.Text.Json.Nodes;
+using System.Text.Json.Serialization;
+using System.Text.Json.Serialization.Metadata;
+using Npgsql;
+using NpgsqlTypes;
+using Polly;
+using Polly.Retry;
+
+namespace CreditDb;
+
+/// <summary>Calls functions of the engine, one statement each: by itself, or within the caller's transaction.</summary>
+internal sealed class SqlCaller(NpgsqlDataSource source, NpgsqlTransaction? transaction)
+{
+    /// <summary>Numbers as they come and in snake_case, as the engine writes them.</summary>
+    public static readonly JsonSerializerOptions Json = new(JsonSerializerDefaults.General)
+    {
+        PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower,
+        DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull,
+        TypeInfoResolver = new DefaultJsonTypeInfoResolver(),
+    };
+
+    /// <summary>The one place that repeats anything: a call that the engine recognises by its idempotency key, when it may never have been made.</summary>
+    private static readonly ResiliencePipeline Retries = new ResiliencePipelineBuilder()
+        .AddRetry(new RetryStrategyOptions
+        {
+            MaxRetryAttempts = 5,
+            Delay = TimeSpan.FromMilliseconds(50),
+            BackoffType = DelayBackoffType.Exponential,
+            UseJitter = true,
+            ShouldHandle = new PredicateBuilder().Handle<NpgsqlException>(e =>
+                e.SqlState is PostgresErrorCodes.SerializationFailure or PostgresErrorCodes.DeadlockDetected || (e.IsTransient && e is not PostgresException { SqlState: "53300" })),
+        })
+        .Build();
+
+    public SqlCaller In(NpgsqlTransaction other) => new(source, other);
+
+    /// <summary>The jsonb that the statement returns. It is repeated on 40001, 40P01 and lost connections if it has an idempotency key and a transaction of its own.</summary>
+    public async Task<T> JsonAsync<T>(string sql, string? idempotencyKey, CancellationToken ct, params object?[] arguments)
+    {
+        var text = (string)(await ScalarAsync(sql, idempotencyKey, ct, arguments))!;
+        return JsonSerializer.Deserialize<T>(text, Json)!;
+    }
+
+    public async Task<object?> ScalarAsync(string sql, string? idempotencyKey, CancellationToken ct, params object?[] arguments) =>
+        await RunAsync(sql, idempotencyKey, (command, token) => command.ExecuteScalarAsync(token), arguments, ct);
+
+    public Task<List<T>> RowsAsync<T>(string sql, string? idempotencyKey, Func<DbDataReader, T> read, CancellationToken ct, params object?[] arguments) =>
+        RunAsync(sql, idempotencyKey, async (command, token) =>
+        {
+            var rows = new List<T>();
+            await using var reader = await command.ExecuteReaderAsync(CommandBehavior.SingleResult, token);
+            while (await reader.ReadAsync(token))
+                rows.Add(read(reader));
+            return rows;
+        }, arguments, ct);
+
+    private async Task<T> RunAsync<T>(
+        string sql, string? idempotencyKey, Func<NpgsqlCommand, CancellationToken, Task<T>> run, object?[] arguments, CancellationToken ct)
+    {
+        async ValueTask<T> OnceAsync(CancellationToken token)
+        {
+            await using var command = transaction is null ? source.CreateCommand(sql) : new NpgsqlCommand(sql, transaction.Connection, transaction);
+            foreach (var argument in arguments)
+                command.Parameters.Add(Parameter(argument));
+            try
+            {
+                return await run(command, token);
+            }
+            catch (PostgresException e) when (CreditException.From(e) is { } refused)
+            {
+                throw refused;
+            }
+        }
+
+        return idempotencyKey is not null && transaction is null ? await Retries.ExecuteAsync(OnceAsync, ct) : await OnceAsync(ct);
+    }
+
+    private static NpgsqlParameter Parameter(object? value) => value switch
+    {
+        null => new NpgsqlParameter { Value = DBNull.Value },
+        JsonNode json => new NpgsqlParameter { Value = json.ToJsonString(), NpgsqlDbType = NpgsqlDbType.Jsonb },
+        DateTimeOffset moment => new NpgsqlParameter { Value = moment.UtcDateTime },
+        _ => new NpgsqlParameter { Value = value },
+    };
+}
