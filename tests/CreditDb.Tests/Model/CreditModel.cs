@@ -177,8 +177,25 @@ public sealed class Wallet(string creditType)
     /// <summary>Takes an amount in the spending order; what the grants do not cover becomes debt.</summary>
     public List<Part> Draw(decimal amount)
     {
+        var parts = Take(amount, InOrder);
+        var debt = amount - parts.Sum(p => p.Amount);
+        if (debt > 0)
+        {
+            Debt += debt;
+            parts.Add(new Part(0, debt));
+        }
+        return parts;
+    }
+
+    /// <summary>Takes an amount from grants of a source, those first that would be spent last.</summary>
+    public void TakeLast(decimal amount, string source) => Take(amount, InOrder.Reverse().Where(g => g.Source == source));
+
+    private IEnumerable<Grant> InOrder => Grants.Where(g => g.Remaining > 0).OrderBy(g => g.Priority).ThenBy(g => g.Expires ?? DateTime.MaxValue).ThenBy(g => g.No);
+
+    private static List<Part> Take(decimal amount, IEnumerable<Grant> grants)
+    {
         var parts = new List<Part>();
-        foreach (var grant in Grants.Where(g => g.Remaining > 0).OrderBy(g => g.Priority).ThenBy(g => g.Expires ?? DateTime.MaxValue).ThenBy(g => g.No))
+        foreach (var grant in grants.ToList())
         {
             var taken = Math.Min(amount, grant.Remaining);
             if (taken == 0)
@@ -186,11 +203,6 @@ public sealed class Wallet(string creditType)
             grant.Remaining -= taken;
             amount -= taken;
             parts.Add(new Part(grant.No, taken));
-        }
-        if (amount > 0)
-        {
-            Debt += amount;
-            parts.Add(new Part(0, amount));
         }
         return parts;
     }
@@ -280,6 +292,9 @@ public sealed partial class CreditModel(Guid userId, Dictionary<string, Price> p
             Uncharged = [.. Uncharged],
             ChargedRows = new(ChargedRows),
             Calls = new(Calls),
+            Attempts = new(Attempts),
+            Imported = Imported,
+            History = [.. History],
             Sessions = [.. Sessions.Select(s => s with { })],
             Purchases = [.. Purchases.Select(p => p.Copy())],
         };

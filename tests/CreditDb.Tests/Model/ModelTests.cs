@@ -241,7 +241,7 @@ public sealed class ModelTests(TestDatabase db, ITestOutputHelper output) : ICla
                         from credits.credit_grants where user_id = $1 and credit_type = $2 order by grant_no
                         """, _model.UserId, wallet.CreditType));
                 Same("charges", wallet.Charges.OrderBy(c => c.EntryNo).Select(c => $"{c.EntryNo} {c.Action} {c.Amount.Sql()}"), await connection.Column<string>(
-                    "select concat_ws(' ', id, action_type, trim_scale(amount_used)) from credits.credit_usage_logs where user_id = $1 and credit_type = $2 order by id",
+                    "select concat_ws(' ', id, action_type, trim_scale(amount_used)) from credits.credit_usage_logs where user_id = $1 and credit_type = $2 and id > 0 order by id",
                     _model.UserId, wallet.CreditType));
                 Same("holds", wallet.Holds.OrderBy(h => h.EntryNo).Select(h => $"{h.EntryNo} {h.Status} {h.Amount.Sql()} {Moment(h.Expires)}"), await connection.Column<string>(
                     """
@@ -267,6 +267,8 @@ public sealed class ModelTests(TestDatabase db, ITestOutputHelper output) : ICla
                 "select concat_ws(' ', source, row_id, trim_scale(unit_price)) collate \"C\" as t from credits.uncharged_rows where user_id = $1 order by t", _model.UserId));
             Same("counters", _model.Counters.Select(c => $"{c.Key.Action} {c.Key.Period} {c.Key.No} {c.Value.Sql()}").Order(StringComparer.Ordinal), await connection.Column<string>(
                 "select concat_ws(' ', action_type, period, period_no, trim_scale(used)) collate \"C\" as t from credits.usage_counters where user_id = $1 order by t", _model.UserId));
+            Same("imported usage", [_model.History.Count], await connection.Column<long>(
+                "select count(*) from credits.credit_usage_logs where user_id = $1 and id < 0", _model.UserId));
             Same("minutes", [_model.TotalMinutes], await connection.Column<long>("select total_minutes_used from credits.accounts where user_id = $1", _model.UserId));
             foreach (var (at, balance) in _balances.Where(b => b.Key <= _model.Clock).Where(_ => _random.Next(20) == 0))
             {
