@@ -19,12 +19,13 @@ public sealed class ConcurrentModelTests(TestDatabase db, ITestOutputHelper outp
     private const int Speed = 20_000;
 
     private static readonly string[] Plans = ["free", "daily", "once", "paid"];
-    private static readonly string[] Named = ["UC101", "UC102", "UC201", "UC310", "UC311", "UC312", "UC320"];
+    private static readonly string[] Named = ["UC101", "UC102", "UC201", "UC310", "UC311", "UC312", "UC320", "UC330", "UC332", "UC333", "UC334", "UC335"];
     private static readonly string[] ToBeRetried = ["40001", "40P01"];
 
     private readonly Guid[] _users = [.. Enumerable.Range(0, Users).Select(_ => Guid.NewGuid())];
     private readonly ConcurrentDictionary<Guid, ConcurrentQueue<Guid>> _reservations = [];
     private readonly ConcurrentDictionary<Guid, ConcurrentQueue<long>> _charges = [];
+    private readonly ConcurrentDictionary<Guid, ConcurrentQueue<Guid>> _purchases = [];
     private readonly ConcurrentDictionary<(Guid User, string What), decimal> _told = [];
     private readonly ConcurrentDictionary<string, int> _counts = [];
     private readonly long _started = TimeProvider.System.GetTimestamp();
@@ -43,7 +44,7 @@ public sealed class ConcurrentModelTests(TestDatabase db, ITestOutputHelper outp
         foreach (var (number, user) in _users.Index())
         {
             await db.Run($"do $$ begin set test.clock = {Clock(0).Sql()}; perform credits.open_account({user.Sql()}, '{Plans[number]}', 'Europe/Berlin'); end $$");
-            (_reservations[user], _charges[user]) = ([], []);
+            (_reservations[user], _charges[user], _purchases[user]) = ([], [], []);
         }
         var seed = ModelTests.Setting("CREDITDB_PROPERTY_SEED", Random.Shared.Next());
         output.WriteLine($"Seed {seed}");
@@ -64,15 +65,18 @@ public sealed class ConcurrentModelTests(TestDatabase db, ITestOutputHelper outp
         Assert.Empty(await db.Column<string>("select v::text from credits.verify_ledger() v"));
         foreach (var user in _users)
         {
-            await SameAsync(user, "charged", "select -sum(amount) from credits.credit_ledger where user_id = $1 and kind = 'usage' and row_source is distinct from 'public.bots'");
+            await SameAsync(user, "charged", "select -sum(amount) from credits.credit_entries where user_id = $1 and kind = 'usage' and row_source is distinct from 'public.bots' and reference is distinct from 'chat session'");
             await SameAsync(user, "refunded", "select sum(amount) from credits.credit_refunds where user_id = $1");
-            await SameAsync(user, "granted", "select sum(amount) from credits.credit_ledger where user_id = $1 and kind = 'grant' and reference = 'test'");
-            await SameAsync(user, "taken", "select sum(amount) from credits.credit_ledger where user_id = $1 and kind = 'adjustment' and reference = 'taken'");
-            await SameAsync(user, "held", "select -sum(amount) from credits.credit_ledger where user_id = $1 and kind = 'hold'");
-            await SameAsync(user, "revoked", "select -sum(amount) from credits.credit_ledger where user_id = $1 and kind = 'revocation'");
+            await SameAsync(user, "granted", "select sum(amount) from credits.credit_entries where user_id = $1 and kind = 'grant' and reference = 'test'");
+            await SameAsync(user, "taken", "select sum(amount) from credits.credit_entries where user_id = $1 and kind = 'adjustment' and reference = 'taken'");
+            await SameAsync(user, "held", "select -sum(amount) from credits.credit_entries where user_id = $1 and kind = 'hold'");
+            await SameAsync(user, "revoked", "select -sum(amount) from credits.credit_entries where user_id = $1 and kind = 'revocation' and metadata ->> 'purchase_id' is null");
+            await SameAsync(user, "bought", "select sum(credits) from credits.credit_purchases where user_id = $1 and grant_no is not null");
+            await SameAsync(user, "taken back", "select sum(credits) from credits.credit_purchase_refunds where user_id = $1");
+            await SameAsync(user, "reinstated", "select sum(credits) from credits.credit_purchase_refunds where user_id = $1 and reinstated_at is not null");
             Assert.Equal(await db.Value<long>("select count(*) from public.bots where user_id = $1", user), await db.Value<long>(
                 """
-                select (select count(*) from credits.credit_ledger where user_id = $1 and kind = 'usage' and row_source = 'public.bots')
+                select (select count(*) from credits.credit_entries where user_id = $1 and kind = 'usage' and row_source = 'public.bots')
                   + (select count(*) from credits.uncharged_rows where user_id = $1)
                 """, user));
         }
@@ -145,9 +149,9 @@ public sealed class ConcurrentModelTests(TestDatabase db, ITestOutputHelper outp
         return true;
     }
 
-    /// <summary>While it waited for the lock the others' clocks went past the expiry that it asked for.</summary>
-    private static bool IsTooLate(PostgresException error) =>
-        error.SqlState == "UC001" && error.Detail?.Contains("p_expires_at", StringComparison.Ordinal) == true;
+    /// <summary>While it waited for the lock the others' clocks went past the expiry that it asked for; or the chat began by a clock ahead of this one.</summary>
+    private static bool IsTooLate(PostgresException error) => error.SqlState == "UC001"
+        && (error.Detail?.Contains("p_expires_at", StringComparison.Ordinal) == true || error.Detail?.Contains("p_elapsed_seconds", StringComparison.Ordinal) == true);
 
     private void Note(Shot shot, JsonElement answer)
     {
@@ -161,6 +165,8 @@ public sealed class ConcurrentModelTests(TestDatabase db, ITestOutputHelper outp
             _told.AddOrUpdate((shot.User, shot.What), answer.Number(shot.Field!), (_, n) => n + answer.Number(shot.Field!));
         if (shot.What == "held")
             _reservations[shot.User].Enqueue(Guid.Parse(answer.Text("reservation_id")));
+        if (shot.What == "begun")
+            _purchases[shot.User].Enqueue(Guid.Parse(answer.Text("purchase_id")));
         if (shot.What == "charged")
             _charges[shot.User].Enqueue((long)answer.Number("log_id"));
     }
@@ -174,8 +180,12 @@ public sealed class ConcurrentModelTests(TestDatabase db, ITestOutputHelper outp
         var key = random.Next(40);
         // A key always stands for the same request, but for one in ten.
         var action = (random.Next(10) == 0 ? random.Next(4) : key % 4) switch { 0 => "create_agent", 1 => "send_email", 2 => "prompt_generation", _ => "script_generation" };
+        var purchase = Pick(_purchases[id]).Sql();
+        var session = $"credits.user_id_for('chat', '{id} {random.Next(3)}')";
+        var isDispute = random.Next(2) == 0;
+        var dispute = $"'{(isDispute ? "dispute" : "refund")} {random.Next(12)}'";
         Shot Charge(string sql) => new(id, sql, "credits_deducted", "charged");
-        return random.Next(40) switch
+        return random.Next(56) switch
         {
             < 6 => Charge($"select credits.deduct_credits_for_action({user}, '{action}')"),
             < 9 => Charge($"select credits.deduct_credits_for_action({user}, '{action}', {random.Next(2, 12)})"),
@@ -194,6 +204,15 @@ public sealed class ConcurrentModelTests(TestDatabase db, ITestOutputHelper outp
             < 37 => new(id, $"select credits.release_reservation({user}, {hold})"),
             < 38 => new(id, $"select credits.change_plan({user}, '{Plans[random.Next(Plans.Length)]}')"),
             < 39 => new(id, $"select credits.settle_due_wallets({random.Next(1, 5)})"),
+            < 40 => new(id, $"select credits.create_purchase({user}, 'starter', 'stripe')", "credits", "begun"),
+            < 43 => new(id, $"select credits.complete_purchase({user}, {purchase}, {purchase}::text)", "credits", "bought"),
+            < 46 => new(id, $"select credits.refund_purchase({user}, {purchase}, {random.Next(1, 200)}, null, {dispute}, {isDispute.Sql()})", "credits_taken", "taken back"),
+            < 48 => new(id, $"select credits.reinstate_purchase({user}, {purchase}, {dispute})", "credits_taken", "reinstated"),
+            < 49 => new(id, $"select credits.open_chat_session({user}, {session}, 30)"),
+            < 52 => new(id, $"select credits.record_chat_time({user}, {session}, {random.Next(1, 2000)})"),
+            < 53 => new(id, $"select credits.reactivate_account({user}) from credits.suspend_account({user})"),
+            < 54 => new(id, $"select credits.archive_ledger({Clock(-random.Next(1000, 300_000)).Sql()}, 5)"),
+            < 55 => new(id, "select credits.roll_up_usage(null, 10)"),
             _ => new(id, $"select credits.rollback_reset({user}, 'credits', coalesce((credits.get_credit_balance({user}) ->> 'last_monthly_reset')::timestamptz, "
                 + "'2000-01-01'), 'test')", "revoked", "revoked"),
         };
