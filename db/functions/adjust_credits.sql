@@ -23,6 +23,7 @@ declare
 begin
   perform credits.check_argument(p_user_id is not null, 'p_user_id', 'must not be null');
   perform credits.check_argument(p_amount is not null, 'p_amount', 'must not be null');
+  perform credits.check_argument(p_amount <> 0, 'p_amount', 'must not be zero');
   perform credits.check_amount('p_amount', abs(p_amount));
   perform credits.check_argument(length(p_reason) between 1 and 255, 'p_reason', 'must have 1 to 255 characters');
   perform credits.check_argument(p_credit_type ~ '^[a-z][a-z0-9_]{0,62}$', 'p_credit_type', 'must be a lower-case name');

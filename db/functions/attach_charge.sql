@@ -117,11 +117,8 @@ begin
   end if;
 
   return credits.outcome('ok', jsonb_build_object('source', v_source, 'table', p_table::text, 'action_type', p_action_type,
-    'triggers', (
-      select jsonb_agg(n.name order by n.name)
-      from credits.charge_attachments a
-      cross join jsonb_object_keys(a.triggers) n (name)
-      where a.source = v_source)));
+    'settings', (select a.settings from credits.charge_attachments a where a.source = v_source),
+    'triggers', (select array(select jsonb_object_keys(a.triggers) order by 1) from credits.charge_attachments a where a.source = v_source)));
 end
 $$;
 

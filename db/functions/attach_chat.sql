@@ -46,11 +46,8 @@ begin
     case v_class.relkind when 'p' then 'for each row ' else 'referencing new table as new_rows for each statement ' end || v_meter);
 
   return credits.outcome('ok', jsonb_build_object('source', v_source, 'table', p_table::text, 'action_type', 'chat_time',
-    'triggers', (
-      select jsonb_agg(n.name order by n.name)
-      from credits.charge_attachments a
-      cross join jsonb_object_keys(a.triggers) n (name)
-      where a.source = v_source)));
+    'settings', (select a.settings from credits.charge_attachments a where a.source = v_source),
+    'triggers', (select array(select jsonb_object_keys(a.triggers) order by 1) from credits.charge_attachments a where a.source = v_source)));
 end
 $$;
 

@@ -13,15 +13,18 @@ as $$
 declare
   v_cost credits.credit_costs := credits.cost_of(p_action_type);
   v_user record;
+  v_row_id text;
 begin
   if p_user_ids is null then
     return;
   end if;
-  perform credits.check_argument(array_position(p_user_ids, null) is null, 'user id', 'a charged row must have a user');
-  perform credits.check_argument(bool_and(length(i.id) between 1 and 255), 'row id', 'a charged row must have an id, of at most 255 characters')
+  perform credits.check_argument(bool_and(length(i.id) between 1 and 255), 'id of a row of ' || p_source, 'must have 1 to 255 characters')
   from unnest(p_row_ids) i (id);
-  perform credits.check_amount('quantity', q.quantity) from (select distinct unnest(p_quantities) as quantity) q;
-
+  select r.row_id into v_row_id from unnest(p_user_ids, p_row_ids) as r (user_id, row_id) where r.user_id is null limit 1;
+  perform credits.check_argument(not found, format('user of row %s of %s', v_row_id, p_source), 'must not be null');
+  perform credits.check_amount(format('quantity of row %s of %s', min(r.row_id), p_source), r.quantity)
+  from unnest(p_row_ids, p_quantities) as r (row_id, quantity)
+  group by r.quantity;
 
   -- One user is the usual case and needs no grouping.
   if p_user_ids[1] = all (p_user_ids) then

@@ -73,7 +73,9 @@ begin
     v_wallet.change_no := v_wallet.change_no + 1;
     perform credits.finish_operation(v_wallet, v_now);
     return credits.outcome(v_code, jsonb_build_object('reservation_id', p_reservation_id, 'action_type', v_reservation.action_type,
-      'action_name', v_cost.action_name, 'required', trim_scale(v_amount - v_held), 'available', trim_scale(v_wallet.balance + v_wallet.debt)));
+      'action_name', v_cost.action_name, 'required', trim_scale(v_amount - v_held), 'available', trim_scale(v_wallet.balance + v_wallet.debt))
+      || case v_code when 'limit_reached' then jsonb_build_object('limit', trim_scale(v_terms.limit_quantity), 'used', trim_scale(v_terms.used),
+        'limit_period', v_terms.limit_period) else '{}' end);
   end if;
 
   v_entry.action_type := v_reservation.action_type;

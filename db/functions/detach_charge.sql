@@ -1,5 +1,5 @@
 create or replace function credits.detach_charge(
-  p_table regclass,
+  p_table regclass default null,
   p_source text default null
 )
 returns jsonb

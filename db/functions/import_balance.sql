@@ -25,6 +25,8 @@ declare
   v_entry credits.credit_ledger;
 begin
   perform credits.check_argument(p_user_id is not null, 'p_user_id', 'must not be null');
+  perform credits.check_argument(v_monthly >= 0, 'p_monthly', 'must not be negative');
+  perform credits.check_argument(v_purchased >= 0, 'p_purchased', 'must not be negative');
   if v_monthly <> 0 then
     perform credits.check_amount('p_monthly', v_monthly);
   end if;

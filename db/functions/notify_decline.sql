@@ -18,7 +18,7 @@ declare
   v_credits text := replace(p_credit_type, '_', ' ');
   v_message text := case p_code
     when 'insufficient_credits' then format('%s needs %s %s; %s available.',
-      v_action_name, trim_scale(p_required), v_credits, trim_scale(p_available))
+      v_action_name, trim_scale(p_required), case when p_required = 1 then regexp_replace(v_credits, 's$', '') else v_credits end, trim_scale(p_available))
     else format('%s could not be charged. %s', v_action_name, credits.outcome(p_code, '{}') ->> 'error')
   end;
   v_details jsonb := jsonb_build_object(

@@ -12,6 +12,11 @@ declare
   v_is_active boolean;
   v_is_new boolean;
 begin
+  perform credits.check_argument(p_credit_type = 'credits'
+    or exists (select from credits.credit_costs c where c.credit_type = p_credit_type)
+    or exists (select from credits.plan_allowances p where p.credit_type = p_credit_type)
+    or exists (select from credits.credit_cost_changes h where h.credit_type = p_credit_type),
+    'p_credit_type', format('there is no credit type %L: no price and no plan names it', p_credit_type));
   -- Against a change of the account's status at the same time: whoever comes second sees what the first one did.
   -- An update, as a mere lock would leave a REPEATABLE READ caller unaware.
   update credits.accounts a set status = a.status where a.user_id = p_user_id returning a.status = 'active' into v_is_active;
@@ -36,4 +41,5 @@ end
 $$;
 
 comment on function credits.open_wallet(uuid, text) is
-  'Internal. Opens the wallet of an account if it has none of that credit type, and locks it, and the account''s row before that. Null if there is no account.';
+  'Internal. Opens the wallet of an account if it has none of that credit type, and locks it, and the account''s row before that. Null if there is no account. '
+  'Raises UC001 for a credit type that no price and no plan names.';

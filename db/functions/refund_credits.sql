@@ -26,6 +26,7 @@ declare
   v_entry credits.credit_ledger;
   v_refund_no bigint;
   v_result jsonb;
+  v_expired numeric := 0;
 begin
   perform credits.check_argument(p_user_id is not null, 'p_user_id', 'must not be null');
   perform credits.check_argument(p_log_id > 0, 'p_log_id', 'must be an entry number');
@@ -88,7 +89,9 @@ begin
     v_refund_no := v_wallet.entry_no;
     insert into credits.credit_refunds (user_id, credit_type, log_id, refund_no, amount)
     values (p_user_id, p_credit_type, p_log_id, v_refund_no, v_amount - v_returned.rest);
+    v_expired := v_wallet.balance;
     v_wallet := credits.expire_returned(v_wallet, v_now, v_returned.allocations);
+    v_expired := v_expired - v_wallet.balance;
   end if;
   -- Overdrawn then and paid since: there is no grant to go back to, so it becomes one.
   if v_returned.rest > 0 then
@@ -105,6 +108,7 @@ begin
     'log_id', p_log_id,
     'action_type', v_charge.action_type,
     'credits_refunded', trim_scale(v_amount),
+    'credits_expired', trim_scale(v_expired),
     'refundable', trim_scale(v_refundable - v_amount),
     'balance_after', trim_scale(v_wallet.balance),
     'refund_log_id', v_refund_no,
@@ -120,5 +124,5 @@ $$;
 comment on function credits.refund_credits(uuid, bigint, numeric, text, text, text) is
   'Gives back a charge (p_log_id, its entry number) or a part of it, null for all that is left, to the grants it was drawn from: what was drawn last '
   'goes back first; what comes back to a grant that has expired expires. Several refunds of a charge never exceed it: code already_settled, with '
-  'refundable, where they would. Returns code ok, unknown_account, not_found or already_settled, credits_refunded, refundable (what is left), '
+  'refundable, where they would. Returns code ok, unknown_account, not_found or already_settled, credits_refunded, credits_expired (of these), refundable (what is left), '
   'balance_after, refund_log_id. Locks the wallet row. Raises UC001 for malformed arguments, UC201 for a key used for another request.';

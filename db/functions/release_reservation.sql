@@ -14,6 +14,7 @@ declare
   v_wallet credits.wallets;
   v_reservation credits.credit_reservations;
   v_is_replay boolean;
+  v_expired numeric := 0;
 begin
   perform credits.check_argument(coalesce(length(p_reason) between 1 and 255, true), 'p_reason', 'must have 1 to 255 characters');
   v_locked := credits.lock_reservation(p_user_id, p_reservation_id);
@@ -29,12 +30,15 @@ begin
   if not v_is_replay then
     v_wallet := credits.release_hold(v_wallet, p_reservation_id, v_locked.now, 'released',
       case when p_reason is null then '{}' else jsonb_build_object('reason', p_reason) end);
+    v_expired := v_wallet.balance;
     v_wallet := credits.expire_returned(v_wallet, v_locked.now, v_reservation.allocations);
+    v_expired := v_expired - v_wallet.balance;
     v_wallet := credits.finish_operation(v_wallet, v_locked.now);
   end if;
   return credits.outcome('ok', jsonb_build_object(
     'reservation_id', p_reservation_id,
     'credits_released', trim_scale(v_reservation.amount),
+    'credits_expired', trim_scale(v_expired),
     'balance_after', trim_scale(v_wallet.balance),
     'replayed', v_is_replay));
 end
@@ -42,5 +46,5 @@ $$;
 
 comment on function credits.release_reservation(uuid, uuid, text) is
   'Ends a hold without a charge: its credits go back to their grants (what comes back to one that has expired expires). Releasing what is released or '
-  'lapsed changes nothing and returns replayed true. Returns code ok or not_found, credits_released, balance_after. Locks the wallet row. '
+  'lapsed changes nothing and returns replayed true. Returns code ok or not_found, credits_released, credits_expired (of these, now), balance_after. Locks the wallet row. '
   'Raises UC001 for malformed arguments, UC310 if the hold is committed.';

@@ -18,6 +18,7 @@ declare
   v_cost credits.credit_costs;
 begin
   perform credits.check_argument(p_action_type ~ '^[a-z][a-z0-9_.-]{0,99}$', 'p_action_type', 'must be a lower-case name');
+  perform credits.check_argument(coalesce(p_cost_per_unit >= 0, true), 'p_cost_per_unit', 'must not be negative');
   if p_cost_per_unit is distinct from 0 and p_cost_per_unit is not null then
     perform credits.check_amount('p_cost_per_unit', p_cost_per_unit);
   end if;

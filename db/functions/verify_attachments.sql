@@ -11,7 +11,7 @@ as $$
 begin
   return query
     with expected as (
-      select a.relation as parent, m.relid as member, n.name, n.signature
+      select a.source, a.relation as parent, m.relid as member, n.name, n.signature
       from credits.charge_attachments a
       cross join lateral jsonb_each_text(a.triggers) n (name, signature)
       cross join lateral (select t.relid from pg_partition_tree(a.relation) t union select a.relation) m
@@ -19,7 +19,7 @@ begin
       select
         e.*,
         case
-          when c.oid is null then 'the table is gone'
+          when c.oid is null then format('the table is gone: detach_charge(p_source => %L)', e.source)
           when t.oid is null then 'missing'
           when t.tgenabled = 'D' then 'disabled'
           when t.tgenabled <> 'O' then 'enabled in another mode than usual'

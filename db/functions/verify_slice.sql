@@ -22,7 +22,7 @@ begin
       select w.* from credits.wallets w where w.user_id between p_from and p_to
     ), entries as (
       select l.*,
-        row_number() over by_number as expected_no,
+        lag(l.entry_no, 1, 0::bigint) over by_number + 1 as expected_no,
         lag(l.balance_after, 1, 0::numeric) over by_number + l.amount as expected_balance,
         lag(l.created_at) over by_number as earlier_at
       from (

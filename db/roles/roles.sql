@@ -20,7 +20,7 @@ declare
     'track_usage_and_deduct_credits', 'roll_up_usage',
     'open_chat_session', 'record_chat_time',
     'create_purchase',
-    'set_threshold', 'notify_expiring'];
+    'set_threshold', 'notify_expiring', 'read_notifications'];
   c_administering constant text[] := array['grant_credits', 'add_purchased_credits', 'adjust_credits', 'change_plan', 'rollback_reset', 'set_cost', 'attach_charge', 'detach_charge',
     'charge_rows', 'carry_row', 'check_column', 'ensure_trigger', 'register_attachment', 'register_trigger', 'unregister_attachment', 'drop_charge_triggers',
     'attach_chat', 'meter_rows', 'check_attachable',

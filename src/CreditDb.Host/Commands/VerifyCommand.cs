@@ -15,9 +15,9 @@ internal static class VerifyCommand
 
     private static async Task<ExitCode> RunAsync(Verb verb, CancellationToken cancellationToken)
     {
-        if (!(await new Migrator(verb.DataSource).StatusAsync(cancellationToken)).Scripts.Any(s => s.AppliedAt is not null))
+        if ((await new Migrator(verb.DataSource).StatusAsync(cancellationToken)).Scripts.Any(s => s is { RunsOnce: true, State: ScriptState.Pending }))
         {
-            verb.Output.Error("The database is not migrated. Run migrate first.");
+            verb.Output.Error("The database is not migrated, or not wholly. Run migrate first.");
             return verb.Finish(ExitCode.Pending, new { problem = "notMigrated" });
         }
 

@@ -21,7 +21,7 @@ public sealed class AccessTests(TestDatabase db) : IClassFixture<TestDatabase>
         "deduct_credits_batch", "deduct_chat_message", "reserve_credits", "extend_reservation", "commit_reservation", "release_reservation", "refund_credits", "settle_due_wallets",
         "track_usage_and_deduct_credits", "roll_up_usage",
         "create_purchase",
-        "set_threshold", "notify_expiring",
+        "set_threshold", "notify_expiring", "read_notifications",
     ];
 
     private static readonly string[] Administering =

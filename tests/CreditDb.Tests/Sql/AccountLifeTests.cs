@@ -99,8 +99,11 @@ public sealed class AccountLifeTests(TestDatabase db) : IClassFixture<TestDataba
     public async Task Suspending_and_reactivating_at_once_leave_account_and_wallets_agreeing()
     {
         var user = await db.Account(10);
+        var types = new List<string>();
+        for (var i = 0; i < 8; i++)
+            types.Add(await db.NewCreditType("type"));
         await Task.WhenAll(Enumerable.Range(0, 24).Select(n => Retrying(IsolationLevel.ReadCommitted,
-            (n % 3) switch { 0 => "select credits.suspend_account($1)", 1 => "select credits.reactivate_account($1)", _ => $"select credits.grant_credits($1, 1, 'promotional', p_credit_type => 'type{n}')" }, user)));
+            (n % 3) switch { 0 => "select credits.suspend_account($1)", 1 => "select credits.reactivate_account($1)", _ => $"select credits.grant_credits($1, 1, 'promotional', p_credit_type => '{types[n / 3]}')" }, user)));
         Assert.Empty(await db.Column<string>("select problem from credits.verify_ledger($1)", user));
     }
 
@@ -112,6 +115,7 @@ public sealed class AccountLifeTests(TestDatabase db) : IClassFixture<TestDataba
     public async Task What_is_granted_to_a_wallet_that_was_just_opened_is_not_lost(string change)
     {
         var user = await db.Account(10);
+        var gems = await db.NewCreditType("gems");
         await db.Run("create function public.pause() returns trigger language plpgsql as 'begin perform pg_advisory_xact_lock(4711); return new; end'");
         await db.Run("create trigger pause before update on credits.wallets for each row when (new.credit_type = 'credits') execute function public.pause()");
         try
@@ -122,17 +126,17 @@ public sealed class AccountLifeTests(TestDatabase db) : IClassFixture<TestDataba
             await pause.Run("select pg_advisory_lock(4711)");
             await using var opener = await db.Source.OpenConnectionAsync(cancel);
             await using var opening = await opener.BeginTransactionAsync(cancel);
-            await opener.Run("select credits.grant_credits($1, 10, 'promotional', p_credit_type => 'gems')", user);
+            await opener.Run("select credits.grant_credits($1, 10, 'promotional', p_credit_type => $2)", user, gems);
             var changing = db.Run($"select credits.{change}", user);
             await Eventually.TrueAsync(async () => await Waiting("transactionid") == 1, "the change does not wait for the account");
             await opening.CommitAsync(cancel);
             await Eventually.TrueAsync(async () => await Waiting("advisory") == 1, "the change does not pause");
 
-            var granting = db.Run("select credits.grant_credits($1, 5, 'promotional', p_credit_type => 'gems')", user);
+            var granting = db.Run("select credits.grant_credits($1, 5, 'promotional', p_credit_type => $2)", user, gems);
             await Eventually.TrueAsync(async () => granting.IsCompleted || await Waiting("transactionid") == 1, "the grant neither waits nor is done");
             await pause.Run("select pg_advisory_unlock(4711)");
             await Task.WhenAll(changing, granting);
-            Assert.Equal(15, await db.Balance(user, "gems"));
+            Assert.Equal(15, await db.Balance(user, gems));
             Assert.Empty(await db.Column<string>("select problem from credits.verify_ledger($1)", user));
         }
         finally

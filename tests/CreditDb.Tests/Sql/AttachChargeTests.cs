@@ -259,8 +259,8 @@ public sealed class AttachChargeTests(TestDatabase db) : IClassFixture<TestDatab
         await db.Run($"create table {_table} (id int primary key, user_id uuid not null)");
         await Attach("");
         await db.Run($"drop table {_table}");
-        Assert.Equal(["the table is gone"], await db.Column<string>("select problem from credits.verify_attachments()"));
-        Assert.Equal("ok", (await db.Json($"select credits.detach_charge(null, '{_table}')")).Text("code"));
+        Assert.Equal([$"the table is gone: detach_charge(p_source => '{_table}')"], await db.Column<string>("select problem from credits.verify_attachments()"));
+        Assert.Equal("ok", (await db.Json($"select credits.detach_charge(p_source => '{_table}')")).Text("code"));
         Assert.Empty(await db.Column<string>("select problem from credits.verify_attachments()"));
         await db.Fails("UC001", "select credits.detach_charge(null)");
     }

@@ -161,10 +161,11 @@ public sealed class ConcurrencyTests(TestDatabase db) : IClassFixture<TestDataba
     public async Task Suspending_at_repeatable_read_while_a_wallet_is_opened_fails_or_reaches_that_wallet()
     {
         var user = await db.Account();
+        var tokens = await db.NewCreditType("tokens");
         await using var late = await db.Source.OpenConnectionAsync(TestContext.Current.CancellationToken);
         await late.Run("begin isolation level repeatable read");
         await late.Value<int>("select 1");
-        await db.Run("select credits.grant_credits($1, 100, 'purchased', p_credit_type => 'tokens')", user);
+        await db.Run("select credits.grant_credits($1, 100, 'purchased', p_credit_type => $2)", user, tokens);
         var error = await Assert.ThrowsAsync<PostgresException>(() => late.Run("update credits.accounts set status = 'suspended' where user_id = $1", user));
         Assert.Equal("40001", error.SqlState);
     }
@@ -178,6 +179,7 @@ public sealed class ConcurrencyTests(TestDatabase db) : IClassFixture<TestDataba
     {
         var user = Guid.NewGuid();
         await db.Run("select credits.open_account($1)", user);
+        var zzz = await db.NewCreditType("zzz");
         await db.Run("select credits.reserve_credits($1, 'send_email', 1, '1 microsecond')", user);
         await db.Run("update credits.wallets set last_reset_at = told_reset_at + interval '1 microsecond' where user_id = $1 and credit_type = 'credits'", user);
 
@@ -193,15 +195,15 @@ public sealed class ConcurrencyTests(TestDatabase db) : IClassFixture<TestDataba
         await using var third = await db.Source.OpenConnectionAsync(TestContext.Current.CancellationToken);
         var running = third.Run(operation, user);
         await Waits(third, first);
-        await db.Run("select credits.grant_credits($1, 10, 'purchased', p_credit_type => 'zzz')", user);
+        await db.Run("select credits.grant_credits($1, 10, 'purchased', p_credit_type => $2)", user, zzz);
         await first.Run("rollback");
         await Waits(third, second);
-        var charged = db.Run("select credits.adjust_credits($1, -3, 'use', p_credit_type => 'zzz')", user);
+        var charged = db.Run("select credits.adjust_credits($1, -3, 'use', p_credit_type => $2)", user, zzz);
         await Task.WhenAny(charged, Task.Delay(500, TestContext.Current.CancellationToken));
         await second.Run("rollback");
         await Task.WhenAll(running, charged);
-        Assert.Equal(7, await db.Balance(user, "zzz"));
-        Assert.Equal(7m, await db.Value<decimal>("select sum(amount) from credits.credit_ledger where user_id = $1 and credit_type = 'zzz'", user));
+        Assert.Equal(7, await db.Balance(user, zzz));
+        Assert.Equal(7m, await db.Value<decimal>("select sum(amount) from credits.credit_ledger where user_id = $1 and credit_type = $2", user, zzz));
     }
 
     [Fact]

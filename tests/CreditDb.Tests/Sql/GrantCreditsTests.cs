@@ -53,9 +53,23 @@ public sealed class GrantCreditsTests(TestDatabase db) : IClassFixture<TestDatab
     public async Task Opens_a_wallet_of_another_credit_type_on_the_way()
     {
         var user = await db.Account();
-        await db.Run(Grant, user, 3m, "trial", null, null, null, "{}", null, "minutes");
-        Assert.Equal(3, await db.Balance(user, "minutes"));
+        var minutes = await db.NewCreditType("minutes");
+        await db.Run(Grant, user, 3m, "trial", null, null, null, "{}", null, minutes);
+        Assert.Equal(3, await db.Balance(user, minutes));
         Assert.Equal(0, await db.Balance(user));
+    }
+
+    [Theory]
+    [InlineData("select credits.grant_credits($1, 3, 'trial', p_credit_type => 'typo')")]
+    [InlineData("select credits.adjust_credits($1, -3, 'why', p_credit_type => 'typo')")]
+    [InlineData("select credits.set_threshold($1, 3, 'typo')")]
+    [InlineData("select credits.refund_credits($1, 1, p_credit_type => 'typo')")]
+    public async Task A_credit_type_that_nothing_names_is_refused_and_opens_no_wallet(string sql)
+    {
+        var user = await db.Account(10);
+        var before = await db.Snapshot(user);
+        await db.Fails("UC001", sql, user);
+        Assert.Equal(before, await db.Snapshot(user));
     }
 
     [Fact]

@@ -161,6 +161,23 @@ public sealed class NotificationTests(TestDatabase db) : IClassFixture<TestDatab
     }
 
     [Fact]
+    public async Task What_is_read_is_told_anew_the_next_time()
+    {
+        var user = await db.Account();
+        await db.Json(Spend, user, 5m);
+        await db.Json(Spend, user, 5m);
+        var id = await db.Value<Guid>("select notification_id from credits.notifications where user_id = $1", user);
+        Assert.Equal("not_found", (await db.Json("select credits.read_notifications($1, $2)", user, Guid.NewGuid())).Text("code"));
+        Assert.Equal("not_found", (await db.Json("select credits.read_notifications($1, $2)", await db.Account(), id)).Text("code"));
+        Assert.Equal(1, (await db.Json("select credits.read_notifications($1, $2)", user, id)).Number("read"));
+        Assert.Equal(0, (await db.Json("select credits.read_notifications($1, $2)", user, id)).Number("read"));
+        await db.Json(Spend, user, 5m);
+        Assert.Equal([2, 1], await db.Column<int>("select repeats from credits.notifications where user_id = $1 order by read_at nulls last", user));
+        Assert.Equal(1, (await db.Json("select credits.read_notifications($1)", user)).Number("read"));
+        await db.Fails("UC001", "select credits.read_notifications(null)");
+    }
+
+    [Fact]
     public async Task A_change_of_plan_with_two_wallets_due_tells_one_thing()
     {
         var user = await TwoDailyWallets();

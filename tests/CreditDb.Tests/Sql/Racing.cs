@@ -37,6 +37,14 @@ internal static class Racing
             }
         }));
 
+    /// <summary>A credit type that nobody has a wallet of yet; it sorts by the beginning of its name.</summary>
+    public static async Task<string> NewCreditType(this TestDatabase db, string beginning)
+    {
+        var type = $"{beginning}_{Guid.NewGuid():N}";
+        await db.Run("select credits.set_cost($1, 1, p_credit_type => $1)", type);
+        return type;
+    }
+
     public static Task<List<string>> Ledger(this TestDatabase db, Guid user, string creditType = "credits") => db.Column<string>(
         "select kind || ' ' || trim_scale(amount) from credits.credit_ledger where user_id = $1 and credit_type = $2 order by entry_no", user, creditType);
 

@@ -76,7 +76,7 @@ public sealed class RefundTests(TestDatabase db) : IClassFixture<TestDatabase>
         var log = await Log(Charge, user, 6m);
         await db.SetClock("2026-03-03 00:00Z");
         var refunded = await db.Json(Refund, user, log, null);
-        Assert.Equal((6m, 5m, 5m), (refunded.Number("credits_refunded"), refunded.Number("balance_after"), await db.Balance(user)));
+        Assert.Equal((6m, 4m, 5m, 5m), (refunded.Number("credits_refunded"), refunded.Number("credits_expired"), refunded.Number("balance_after"), await db.Balance(user)));
         Assert.Equal(["grant 5", "grant 4", "usage -6", "refund 6", "expiry -4"], await db.Ledger(user));
         Assert.Equal("already_settled", (await db.Json(Refund, user, log, null)).Text("code"));
     }

@@ -1,0 +1,31 @@
+create or replace function credits.read_notifications(
+  p_user_id uuid,
+  p_notification_id uuid default null
+)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_now timestamptz := credits.clock_now();
+  v_read integer;
+begin
+  perform credits.check_argument(p_user_id is not null, 'p_user_id', 'must not be null');
+  update credits.notifications n
+  set read_at = v_now
+  where n.user_id = p_user_id and n.notification_id = coalesce(p_notification_id, n.notification_id) and n.read_at is null;
+  get diagnostics v_read = row_count;
+  if p_notification_id is not null and v_read = 0
+    and not exists (select from credits.notifications n where n.user_id = p_user_id and n.notification_id = p_notification_id)
+  then
+    return credits.outcome('not_found', jsonb_build_object('notification_id', p_notification_id));
+  end if;
+  return credits.outcome('ok', jsonb_build_object('read', v_read));
+end
+$$;
+
+comment on function credits.read_notifications(uuid, uuid) is
+  'Marks a notification of a user as read, or (null) all of them. What happens again after that is a new notification instead of one more repeat. Returns code '
+  'ok or not_found, and how many became read just now. Locks the notifications. Raises UC001 for a null user.';
