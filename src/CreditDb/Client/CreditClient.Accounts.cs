@@ -4,7 +4,7 @@ public sealed partial class CreditClient
 {
     /// <summary>The user id of somebody known by another id: the same UUIDv5 that credits.user_id_for makes.</summary>
     public async Task<Guid> GetUserIdAsync(string issuer, string subject, CancellationToken ct = default) =>
-        (Guid)(await _sql.ScalarAsync("select credits.user_id_for($1, $2)", "read", ct, issuer, subject))!;
+        (Guid)(await _sql.ScalarAsync("select credits.user_id_for($1, $2)", null, ct, issuer, subject))!;
 
     /// <summary>Opens an account on a plan, or leaves the one that is there as it is. The time zone is an IANA name.</summary>
     public async Task<Account> OpenAccountAsync(Guid userId, string planId = "free", string timeZone = "UTC", CancellationToken ct = default) =>
@@ -33,4 +33,13 @@ public sealed partial class CreditClient
     /// <summary>At how many credits left the user is told that they run low; null for never.</summary>
     public async Task<Threshold> SetThresholdAsync(Guid userId, decimal? amount, string creditType = "credits", CancellationToken ct = default) =>
         Done(await _sql.JsonAsync<Threshold>("select credits.set_threshold($1, $2, $3)", null, ct, userId, amount, creditType));
+
+    /// <summary>Marks a notification as read, or (null) all of the user's; returns how many became read.</summary>
+    public async Task<int> ReadNotificationsAsync(Guid userId, Guid? notificationId = null, CancellationToken ct = default) =>
+        Done(await _sql.JsonAsync<ReadNotifications>("select credits.read_notifications($1, $2)", null, ct, userId, notificationId)).Read;
+
+    private sealed record ReadNotifications : Outcome
+    {
+        public int Read { get; init; }
+    }
 }

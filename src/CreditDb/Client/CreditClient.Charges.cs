@@ -22,7 +22,7 @@ public sealed partial class CreditClient
     public Task<List<Charge>> DeductBatchAsync(IEnumerable<ChargeRequest> requests, CancellationToken ct = default)
     {
         var all = requests.ToList();
-        return _sql.RowsAsync("select result from credits.deduct_credits_batch($1)", all.TrueForAll(r => r.IdempotencyKey is not null) ? "all" : null,
+        return _sql.RowsAsync("select result from credits.deduct_credits_batch($1)", all.TrueForAll(r => r.IdempotencyKey is not null) ? "of each" : null,
             reader => JsonSerializer.Deserialize<Charge>(reader.GetString(0), SqlCaller.Json)!, ct, JsonSerializer.SerializeToNode(all, SqlCaller.Json));
     }
 

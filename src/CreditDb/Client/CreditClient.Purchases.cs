@@ -32,4 +32,12 @@ public sealed partial class CreditClient
         Guid userId, Guid purchaseId, string providerReference, string? reason = null, CancellationToken ct = default) =>
         Done(await _sql.JsonAsync<PurchaseRefund>("select credits.reinstate_purchase($1, $2, $3, $4)", providerReference, ct,
             userId, purchaseId, providerReference, reason));
+
+    /// <summary>Adds a package to what can be bought, or changes one; what is null stays. The price is in minor units of an ISO 4217 currency.</summary>
+    public async Task<Package> SetPackageAsync(
+        string packageId, decimal? credits = null, long? priceMinor = null, string? currency = null, string? packageName = null,
+        IEnumerable<string>? features = null, bool? isActive = null, int? sortOrder = null, CancellationToken ct = default) =>
+        Done(await _sql.JsonAsync<Package>("select credits.set_package($1, $2, $3, $4, $5, $6, $7, $8)", null, ct,
+            packageId, credits, priceMinor, currency, packageName,
+            features is null ? null : new JsonArray([.. features.Select(f => JsonValue.Create(f))]), isActive, sortOrder));
 }

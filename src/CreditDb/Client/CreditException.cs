@@ -36,7 +36,7 @@ public class CreditException : Exception
         var message = outcome.Error ?? outcome.Code;
         return outcome.Code switch
         {
-            "insufficient_credits" when outcome is ChatMessage message_ => new InsufficientChatMessagesException(message, message_.Remaining),
+            "insufficient_credits" when outcome is ChatMessage chat => new InsufficientChatMessagesException(message, chat.Remaining),
             "insufficient_credits" when outcome is Charge charge => new InsufficientCreditsException(message, charge.Required, charge.Available, null, null),
             "insufficient_credits" => new InsufficientCreditsException(message, null, null, null, null),
             "limit_reached" when outcome is Charge charge => new LimitReachedException(message, charge.Limit, charge.Used),

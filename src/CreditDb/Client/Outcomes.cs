@@ -201,6 +201,9 @@ public sealed record ReleasedReservation : Outcome
     /// <summary>What went back.</summary>
     public decimal CreditsReleased { get; init; }
 
+    /// <summary>What of it expired at once, as its grant had expired.</summary>
+    public decimal CreditsExpired { get; init; }
+
     /// <summary>The balance after it.</summary>
     public decimal? BalanceAfter { get; init; }
 
@@ -213,6 +216,9 @@ public sealed record Refund : Outcome
 {
     /// <summary>What went back.</summary>
     public decimal CreditsRefunded { get; init; }
+
+    /// <summary>What of it expired at once, as its grant had expired.</summary>
+    public decimal CreditsExpired { get; init; }
 
     /// <summary>What is left of the charge to refund.</summary>
     public decimal Refundable { get; init; }
@@ -281,6 +287,34 @@ public sealed record ChatSession : Outcome
 
     /// <summary>Whether it was opened just now.</summary>
     public bool Opened { get; init; }
+}
+
+/// <summary>What can be bought.</summary>
+public sealed record Package : Outcome
+{
+    /// <summary>Its id.</summary>
+    public string PackageId { get; init; } = "";
+
+    /// <summary>As people read it.</summary>
+    public string PackageName { get; init; } = "";
+
+    /// <summary>The credits that it brings.</summary>
+    public decimal Credits { get; init; }
+
+    /// <summary>The price in minor units of the currency.</summary>
+    public long PriceMinor { get; init; }
+
+    /// <summary>ISO 4217.</summary>
+    public string Currency { get; init; } = "";
+
+    /// <summary>What it promises.</summary>
+    public IReadOnlyList<string> Features { get; init; } = [];
+
+    /// <summary>Whether it is on sale.</summary>
+    public bool IsActive { get; init; }
+
+    /// <summary>Where it stands in the list.</summary>
+    public int SortOrder { get; init; }
 }
 
 /// <summary>A purchase of a package.</summary>

@@ -37,18 +37,21 @@ internal sealed class SqlCaller(NpgsqlDataSource source, NpgsqlTransaction? tran
 
     public SqlCaller In(NpgsqlTransaction other) => new(source, other);
 
-    /// <summary>The jsonb that the statement returns. It is repeated on 40001, 40P01 and lost connections if it has an idempotency key and a transaction of its own.</summary>
-    public async Task<T> JsonAsync<T>(string sql, string? idempotencyKey, CancellationToken ct, params object?[] arguments)
+    /// <summary>
+    /// The jsonb that the statement returns. It is repeated on 40001, 40P01 and lost connections if it has a transaction of its own and a key by which the
+    /// engine knows it again: an idempotency key, or the id of the one thing that it opens, settles or completes.
+    /// </summary>
+    public async Task<T> JsonAsync<T>(string sql, string? key, CancellationToken ct, params object?[] arguments)
     {
-        var text = (string)(await ScalarAsync(sql, idempotencyKey, ct, arguments))!;
+        var text = (string)(await ScalarAsync(sql, key, ct, arguments))!;
         return JsonSerializer.Deserialize<T>(text, Json)!;
     }
 
-    public async Task<object?> ScalarAsync(string sql, string? idempotencyKey, CancellationToken ct, params object?[] arguments) =>
-        await RunAsync(sql, idempotencyKey, (command, token) => command.ExecuteScalarAsync(token), arguments, ct);
+    public async Task<object?> ScalarAsync(string sql, string? key, CancellationToken ct, params object?[] arguments) =>
+        await RunAsync(sql, key, (command, token) => command.ExecuteScalarAsync(token), arguments, ct);
 
-    public Task<List<T>> RowsAsync<T>(string sql, string? idempotencyKey, Func<DbDataReader, T> read, CancellationToken ct, params object?[] arguments) =>
-        RunAsync(sql, idempotencyKey, async (command, token) =>
+    public Task<List<T>> RowsAsync<T>(string sql, string? key, Func<DbDataReader, T> read, CancellationToken ct, params object?[] arguments) =>
+        RunAsync(sql, key, async (command, token) =>
         {
             var rows = new List<T>();
             await using var reader = await command.ExecuteReaderAsync(CommandBehavior.SingleResult, token);
@@ -58,7 +61,7 @@ internal sealed class SqlCaller(NpgsqlDataSource source, NpgsqlTransaction? tran
         }, arguments, ct);
 
     private async Task<T> RunAsync<T>(
-        string sql, string? idempotencyKey, Func<NpgsqlCommand, CancellationToken, Task<T>> run, object?[] arguments, CancellationToken ct)
+        string sql, string? key, Func<NpgsqlCommand, CancellationToken, Task<T>> run, object?[] arguments, CancellationToken ct)
     {
         async ValueTask<T> OnceAsync(CancellationToken token)
         {
@@ -75,7 +78,7 @@ internal sealed class SqlCaller(NpgsqlDataSource source, NpgsqlTransaction? tran
             }
         }
 
-        return idempotencyKey is not null && transaction is null ? await Retries.ExecuteAsync(OnceAsync, ct) : await OnceAsync(ct);
+        return key is not null && transaction is null ? await Retries.ExecuteAsync(OnceAsync, ct) : await OnceAsync(ct);
     }
 
     private static NpgsqlParameter Parameter(object? value) => value switch
