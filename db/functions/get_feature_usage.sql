@@ -72,5 +72,5 @@ $$;
 comment on function credits.get_feature_usage(uuid, text) is
   'How often a user used each action, and for how many credits (of the action''s credit type, less refunds): today, in the last 7 and in the last 30 days, today included, days in '
   'the account''s time zone; and the average credits per use in the 30 days (null without uses). A row per action used or refunded in the 30 days, by name; '
-  'with p_action_type its row alone, of zeros if need be. No rows for an unknown account. Reads 30 days of roll-ups and the ledger behind them; locks nothing. '
+  'with p_action_type its row alone, of zeros if need be. What chat sessions owe counts once it is paid. No rows for an unknown account. Reads 30 days of roll-ups and the ledger behind them; locks nothing. '
   'Raises UC001 for malformed arguments.';

@@ -80,5 +80,5 @@ $$;
 comment on function credits.get_usage_stats(uuid) is
   'What a user has used of the credits in the running allowance period (a month from the account''s anchor where the plan renews none): used (less refunds, not below 0), limit (the plan''s allowance, null if it '
   'renews none), remaining (all that can be spent now), percentage (used of limit, two decimals, null without a limit), period {start, end, period}, account_level (the plan) and '
-  'totals, an array of {action_type, action_name, uses, quantity, credits (less refunds)} with the most expensive action first. Code ok or unknown_account. Reads '
+  'totals, an array of {action_type, action_name, uses, quantity, credits (less refunds)} with the most expensive action first. What chat sessions owe counts once it is paid. Code ok or unknown_account. Reads '
   'the period''s roll-ups and the ledger behind them; locks nothing. Raises UC001 for a null user.';
