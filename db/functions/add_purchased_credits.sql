@@ -16,5 +16,5 @@ end
 $$;
 
 comment on function credits.add_purchased_credits(uuid, numeric, text, text) is
-  'Grants purchased credits, which never expire. Returns, locks and raises what grant_credits does. Give the payment''s id as the '
-  'idempotency key: the reference alone deduplicates nothing.';
+  'Grants purchased credits, which never expire. Returns, locks and raises what grant_credits does. Give the payment''s id as the idempotency key: '
+  'the reference alone deduplicates nothing, and is a part of the request (with the amount).';

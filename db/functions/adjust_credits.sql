@@ -76,6 +76,7 @@ end
 $$;
 
 comment on function credits.adjust_credits(uuid, numeric, text, text, text) is
-  'Corrects a balance by hand, for a reason that is kept: an amount above zero is granted (source adjustment), one below zero is taken from the grants in '
-  'spending order, as far as they reach. Returns what grant_credits returns, or code insufficient_credits. Locks the wallet row. Raises UC001 for '
-  'malformed arguments, UC201 for a key used for another request.';
+  'Corrects a balance by hand, for a reason that is kept as the entry''s reference: an amount above zero is granted (an entry of kind grant, source '
+  'adjustment), one below zero is taken from the grants in spending order (an entry of kind adjustment), all of it or nothing. Returns what '
+  'grant_credits returns, or code insufficient_credits (required, available). With an idempotency key the same request (amount, reason) adjusts once '
+  'in 30 days. Locks the wallet row. Raises UC001 for malformed arguments, UC201 for a key used for another request.';

@@ -123,11 +123,12 @@ end
 $$;
 
 comment on function credits.attach_charge(regclass, text, name, name, numeric, name, integer, name, text, text, text, boolean) is
-  'Charges the rows of an application''s table from now on: on insert, or, given a status column and value, when a row is inserted with or '
-  'first updated to that value. The quantity is fixed or a column''s, divided by p_quantity_per_unit and rounded up where that is given; with a '
-  'status, a row whose quantity is null or 0 waits until it has one. p_user_issuer: the user column holds another id, and user_id_for(issuer, '
-  'value) is the user. p_is_call: the quantity column holds the seconds of a call, whose minutes count into total_minutes_used. The source '
-  '(default schema.table) and the id are the row''s identity, and each is charged once, so ids must not be used again. Call it again to change '
-  'the settings or to cover new partitions (verify_attachments() names them). Runs with the rights of its caller, who must own the table. Locks '
-  'the table while triggers change. Raises UC001 for what cannot be attached and why, UC302 for a source that stands for another table or '
-  'action, UC402 for somebody else''s table.';
+  'Charges the rows of an application''s table from now on: on insert, or, given a status column and value, when a row is inserted with or first '
+  'updated to that value. The quantity is fixed (p_quantity) or, whatever that says, a column''s, divided by p_quantity_per_unit and rounded up '
+  'where that is given; with a status, a row whose quantity is null or 0 waits until it has one. p_user_issuer: the user column holds another id, '
+  'and user_id_for(issuer, value) is the user. p_is_call: the quantity column holds the seconds of a call, whose minutes count into '
+  'total_minutes_used; needs a uuid id, an integer column and p_quantity_per_unit 60. The source (default schema.table) and the id are the row''s '
+  'identity, and each is charged once, so ids must not be used again. Call it again to change the settings, all of which it sets anew, or to cover '
+  'new partitions (verify_attachments() names them). Rows that are there already are not charged. Runs with the rights of its caller, who must own '
+  'the table. Locks the table while triggers change. Returns code ok, source, table, action_type and triggers (their names). Raises UC001 for what '
+  'cannot be attached and why, UC302 for a source that stands for another table or action, UC402 for somebody else''s table.';

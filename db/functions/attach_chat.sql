@@ -52,10 +52,12 @@ end
 $$;
 
 comment on function credits.attach_chat(regclass, name, name, name, text, integer, name, text) is
-  'Charges the chat sessions of an application''s own table from now on, as record_chat_time does, whenever a row is inserted or its elapsed seconds (the '
-  'running total) change. A session is opened by its first row; a session id that is no UUID stands for user_id_for(source, id). p_free_seconds: '
-  'instead of the plan''s. p_started_column: when a session began, where its row comes later. A total that is ahead of the clock counts as far as it may be, and '
-  'nothing but malformed values (UC001), 40001 and 40P01 makes the application''s statement fail: what cannot be charged is owed, whatever the price''s '
-  'on_insufficient. A row that gets another user or id is not charged again for the time before. Call it again to change the settings; detach_charge() '
-  'detaches, and verify_attachments() tells whether the triggers are in place. Runs with the rights of its caller, who must own the table. Locks the table '
-  'while triggers change. Raises UC001 for what cannot be attached and why, UC302 for a source that stands for something else, UC402 for somebody else''s table.';
+  'Charges the chat sessions of an application''s own table from now on, as record_chat_time does, whenever a row is inserted or its elapsed seconds '
+  '(the running total) change. A session is opened by its first row; a session id that is no UUID stands for user_id_for(source, id). '
+  'p_free_seconds: instead of the plan''s. p_started_column: when a session began, where its row comes later. A total that is ahead of the clock '
+  'counts as far as it may be, and nothing but malformed values (UC001), 40001 and 40P01 makes the application''s statement fail: what cannot be '
+  'charged is owed, whatever the price''s on_insufficient. A row that gets another user or id is not charged again for the time before. Call it '
+  'again to change the settings, all of which it sets anew; detach_charge() detaches, and verify_attachments() tells whether the triggers are in '
+  'place. Runs with the rights of its caller, who must own the table. Locks the table while triggers change. Returns code ok, source, table, '
+  'action_type (chat_time) and triggers (their names). Raises UC001 for what cannot be attached and why, UC302 for a source that stands for '
+  'something else, UC402 for somebody else''s table.';

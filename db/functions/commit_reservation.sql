@@ -136,8 +136,9 @@ end
 $$;
 
 comment on function credits.commit_reservation(uuid, uuid, numeric, jsonb) is
-  'Charges what the work of a hold came to: p_quantity priced units at the price of the hold, null for as many as were held. Less gives the rest back to '
-  'its grants; more is charged while the balance allows, else declined and the hold stays. A lapsed hold is charged if the balance allows. '
-  'Committing again with the same quantity returns the first result, replayed. Returns what deduct_credits_for_action returns, with reservation_id, '
-  'quantity and credits_released; balance_before is that after the release. Locks the wallet row. Raises UC001 for malformed arguments, UC312 if the '
-  'hold is released or was committed with another quantity.';
+  'Charges what the work of a hold came to: p_quantity priced units at the price of the hold, null for as many as were held. Less gives the rest '
+  'back to its grants; more is charged while the balance allows, else declined (required is what is beyond the hold) and the hold stays. A lapsed '
+  'hold is charged if the balance allows. Committing again with the same quantity returns the first result, replayed. Returns what '
+  'deduct_credits_for_action returns, or code not_found, with reservation_id, quantity and credits_released; balance_before and available are those '
+  'after the release, before the charge. Locks the wallet row. Raises UC001 for malformed arguments, UC312 if the hold is released or was committed '
+  'with another quantity.';

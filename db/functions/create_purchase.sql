@@ -68,7 +68,7 @@ $$;
 
 comment on function credits.create_purchase(uuid, text, text, jsonb, text) is
   'Begins the purchase of a package (p_provider: the payment provider''s lower-case name). Pending: nothing is granted before complete_purchase. The '
-  'package''s credits, price, currency and features are kept as they are now. Returns code ok, unknown_account, account_suspended or not_found (no such '
-  'package on sale), purchase_id, package_id, status, credits, price_minor, currency, features, provider, provider_reference, refunded_minor, '
-  'refunded_credits, replayed. With an idempotency key the same request (package, provider) begins one purchase in 30 days and then returns the stored '
-  'result. Locks the wallet row of credits. Raises UC001 for malformed arguments, UC201 for a key used for another request.';
+  'package''s credits, price, currency and features are kept as they are now. Returns code ok, unknown_account, account_suspended or not_found (no '
+  'such package on sale), purchase_id, package_id, status, credits, price_minor, currency, features, provider, provider_reference, refunded_minor, '
+  'refunded_credits, replayed. With an idempotency key the same request (package, provider; not the metadata) begins one purchase in 30 days and '
+  'then returns the stored result. Locks the wallet row of credits. Raises UC001 for malformed arguments, UC201 for a key used for another request.';

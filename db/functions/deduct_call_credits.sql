@@ -32,7 +32,7 @@ end
 $$;
 
 comment on function credits.deduct_call_credits(uuid, uuid, integer, jsonb) is
-  'Charges a call by its started minutes at the price of agent_call_runtime and adds them to total_minutes_used of the account. A call is '
-  'charged once, whether here or by the trigger on public.calls: whatever comes later returns the first charge with replayed true. '
-  'Returns what deduct_credits_for_action returns. Locks the wallet row, then the account row. Raises UC001 for null ids, and for seconds '
-  'that are null, zero or negative.';
+  'Charges a call by its started minutes at the price of agent_call_runtime and adds them to total_minutes_used of the account. A call is charged '
+  'once, whether here or by the trigger on public.calls: whatever comes later returns the first charge with replayed true. Returns what '
+  'deduct_credits_for_action returns; a replay is read from the ledger and lacks available. Locks the wallet row, then the account row. Raises UC001 '
+  'for null ids, and for seconds that are null, zero or negative.';

@@ -20,5 +20,6 @@ end
 $$;
 
 comment on function credits.deduct_chat_message(uuid, text) is
-  'Charges one chat message to the allowance of chat messages. Returns what deduct_credits_for_action returns, with remaining: the messages left, or null '
-  'where the plan does not limit them. Locks the wallet row of chat_messages. Raises what deduct_credits_for_action raises.';
+  'Charges one chat message to the allowance of chat messages. Returns what deduct_credits_for_action returns, with remaining: the messages left '
+  'after it (available is before it), or null where the plan does not limit them. With an idempotency key every message is the same request. Locks '
+  'the wallet row of chat_messages. Raises what deduct_credits_for_action raises.';

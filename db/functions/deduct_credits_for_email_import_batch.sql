@@ -20,5 +20,5 @@ end
 $$;
 
 comment on function credits.deduct_credits_for_email_import_batch(uuid, integer, jsonb, text) is
-  'Charges an import of e-mails (import_emails) by the started hundred. Returns, locks and raises what deduct_credits_for_action does, and '
-  'UC001 for a count that is null, zero or negative.';
+  'Charges an import of e-mails (import_emails) by the started hundred; with an idempotency key another count is the same request as long as that is '
+  'the same. Returns, locks and raises what deduct_credits_for_action does, and UC001 for a count that is null, zero or negative.';

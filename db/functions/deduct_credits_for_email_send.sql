@@ -16,4 +16,4 @@ end
 $$;
 
 comment on function credits.deduct_credits_for_email_send(uuid, uuid, jsonb, text) is
-  'Charges sending one e-mail (send_email). Returns, locks and raises what deduct_credits_for_action does.';
+  'Charges sending one e-mail (send_email); p_email_id is the reference. Returns, locks and raises what deduct_credits_for_action does.';

@@ -16,4 +16,4 @@ end
 $$;
 
 comment on function credits.deduct_credits_for_prompt_formatting(uuid, uuid, jsonb, text) is
-  'Charges formatting one prompt (prompt_formatting). Returns, locks and raises what deduct_credits_for_action does.';
+  'Charges formatting one prompt (prompt_formatting); p_prompt_id is the reference. Returns, locks and raises what deduct_credits_for_action does.';

@@ -16,4 +16,4 @@ end
 $$;
 
 comment on function credits.deduct_credits_for_prompt_generation(uuid, uuid, jsonb, text) is
-  'Charges generating one prompt (prompt_generation). Returns, locks and raises what deduct_credits_for_action does.';
+  'Charges generating one prompt (prompt_generation); p_prompt_id is the reference. Returns, locks and raises what deduct_credits_for_action does.';

@@ -31,6 +31,6 @@ end
 $$;
 
 comment on function credits.detach_charge(regclass, text) is
-  'Stops charging the rows of a table (for one source, or for all); for a table that is gone, name its source alone. What was charged stays '
-  'charged, also if the table is attached under the same source again. Returns code ok or not_found. Runs with the rights of its caller, who '
-  'must own the table; locks it. Raises UC001, and UC402 for somebody else''s table.';
+  'Stops charging the rows of a table (for one source, or for all); for a table that is gone, name its source alone. What was charged stays charged, '
+  'also if the table is attached under the same source again. Returns code ok (table, sources) or not_found (table, source). Runs with the rights of '
+  'its caller, who must own the table; locks it. Raises UC001, and UC402 for somebody else''s table.';

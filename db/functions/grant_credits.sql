@@ -81,6 +81,9 @@ $$;
 
 comment on function credits.grant_credits(uuid, numeric, text, timestamptz, integer, text, jsonb, text, text) is
   'Grants credits. Spent by priority (lower first; default monthly 10, trial and promotional 20, others 50), then by expiry, then in the order '
-  'granted. Monthly credits without expiry expire when the allowance renews; purchased ones never do. What the wallet owes is paid first. '
-  'Returns code ok or unknown_account, credit_type, source, amount, balance_before, balance_after (what chat sessions owed is paid by then), log_id (the entry number, which is also the '
-  'grant''s number) and replayed. Locks the wallet row. Raises UC001 for malformed arguments, UC201 for a key used for another request.';
+  'granted. Monthly credits without expiry expire when the allowance renews; purchased ones never do. What the wallet owes is paid first. Returns '
+  'code ok or unknown_account, credit_type, source, amount, balance_before, balance_after (what chat sessions owed is paid by then), log_id (the '
+  'entry number, which is also the grant''s number) and replayed. With an idempotency key the same request (amount, source, expiry, priority, '
+  'reference; not the metadata) grants once in 30 days and then returns the stored result: repeat it with the expiry of the first time, not with '
+  'now() plus an interval, which would be another request. Locks the wallet row. Raises UC001 for malformed arguments, UC201 for a key used for '
+  'another request.';

@@ -102,8 +102,9 @@ end
 $$;
 
 comment on function credits.import_history(uuid, jsonb) is
-  'Lists usage from before the engine in credit_usage_logs, beside the running balance, which it never changes. p_entries: an array of at most 10,000 {id, '
-  'action_type, amount_used, quantity, call_id, duration_seconds, created_at, metadata}, of which id, action_type, amount_used (credits, 0 or more) and created_at '
-  '(ISO 8601 with its offset) must be there; other members are ignored. Safe to repeat: an id that was imported before is passed over, whatever else the entry says. Returns code '
-  'ok or unknown_account, imported and known (how many were passed over). Locks the wallet row of credits. Raises UC001 for a malformed entry, with its position '
-  '(p_entries[0] is the first) and member, and then nothing is imported.';
+  'Lists usage from before the engine in credit_usage_logs, beside the running balance, which it never changes; get_usage_stats and '
+  'get_feature_usage do not count it. p_entries: an array of at most 10,000 {id, action_type, amount_used, quantity, call_id, duration_seconds, '
+  'created_at, metadata}, of which id, action_type, amount_used (credits, 0 or more) and created_at (ISO 8601 with its offset, not in the future) '
+  'must be there; other members are ignored. Safe to repeat: an id that was imported before is passed over, whatever else the entry says. Returns '
+  'code ok or unknown_account, imported and known (how many were passed over). Locks the wallet row of credits. Raises UC001 for a malformed entry, '
+  'with its position (p_entries[0] is the first) and member, and then nothing is imported.';

@@ -65,6 +65,8 @@ end
 $$;
 
 comment on function credits.open_account(uuid, text, text) is
-  'Opens an account on a plan, with a wallet per credit type of the price list, and grants the plan''s allowances; the allowance periods count from now, in the given zone. If the user has an '
-  'account already, it is left as it is. Returns user_id, plan_id, time_zone, status and whether it was opened just now. Two callers at once: '
-  'the second waits for the first on the primary key. Raises UC001 for a null user, an unknown plan or an unknown time zone.';
+  'Opens an account on a plan, with a wallet per credit type of the price list, and grants the plan''s allowances; the allowance periods count from '
+  'now, in the given zone. If the user has an account already, it is left as it is, and a closed one comes back with code ok and status closed. '
+  'Returns code ok, user_id, plan_id, time_zone, status and opened (just now). Locks what it makes, the account and its wallets, and nothing of an '
+  'account that is there; of two callers at once the second waits for the first on the primary key. Raises UC001 for a null user, an unknown plan or '
+  'an unknown time zone.';

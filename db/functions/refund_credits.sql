@@ -125,4 +125,6 @@ comment on function credits.refund_credits(uuid, bigint, numeric, text, text, te
   'Gives back a charge (p_log_id, its entry number) or a part of it, null for all that is left, to the grants it was drawn from: what was drawn last '
   'goes back first; what comes back to a grant that has expired expires. Several refunds of a charge never exceed it: code already_settled, with '
   'refundable, where they would. Returns code ok, unknown_account, not_found or already_settled, credits_refunded, credits_expired (of these), refundable (what is left), '
-  'balance_after, refund_log_id. Locks the wallet row. Raises UC001 for malformed arguments, UC201 for a key used for another request.';
+  'balance_after, refund_log_id, replayed. With an idempotency key the same request (p_log_id, p_amount as given, null being another than the number '
+  'it came to; not the reason) refunds once in 30 days and then returns the stored result. Locks the wallet row. Raises UC001 for malformed '
+  'arguments, UC201 for a key used for another request.';

@@ -106,5 +106,8 @@ $$;
 
 comment on function credits.reserve_credits(uuid, text, numeric, interval, jsonb, text) is
   'Holds the price of an action for work that is about to start: the credits leave what can be spent at once, at today''s price, until the hold is '
-  'committed, released, or lapses after p_ttl (up to 30 days) and gives them back. Returns what deduct_credits_for_action returns, with '
-  'reservation_id, credits_held and expires_at. Locks the wallet row. Raises UC001 for malformed arguments, UC201 for a key used for another request.';
+  'committed, released, or lapses after p_ttl (up to 30 days) and gives them back. Returns code ok, reservation_id, action_type, action_name, '
+  'quantity, credits_held, expires_at, balance_before, balance_after, log_id (the hold''s entry) and replayed; a decline is that of '
+  'deduct_credits_for_action. With an idempotency key the same request (action, quantity and p_ttl; not the metadata) holds once in 30 days and then '
+  'returns the first result, also when the hold has ended since: credit_reservations.status tells. Locks the wallet row. Raises UC001 for malformed '
+  'arguments, UC201 for a key used for another request.';

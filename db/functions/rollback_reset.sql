@@ -92,7 +92,7 @@ end
 $$;
 
 comment on function credits.rollback_reset(uuid, text, timestamptz, text) is
-  'Takes back the reset that began the running period (p_period_start is last_monthly_reset): revokes what is unspent of its grants, writes off what was '
-  'spent, and restores what expired with it until the next reset; all by further entries. The period counts as granted, so no later operation applies '
-  'the reset again. Returns code ok, unknown_account or already_settled, revoked, written_off, restored, balance_after. Locks the wallet row. Raises UC001 '
-  'for malformed arguments, UC320 for any other period.';
+  'Takes back the reset that began the running period (p_period_start is last_monthly_reset): revokes what is unspent of its grant, writes off what '
+  'was spent, and restores what expired with it until the next reset; all by further entries. What change_plan added in the period stays. The period '
+  'counts as granted, so no later operation applies the reset again. Returns code ok, unknown_account or already_settled, revoked, written_off, '
+  'restored, balance_after. Locks the wallet row. Raises UC001 for malformed arguments, UC320 for any other period.';

@@ -44,6 +44,6 @@ end
 $$;
 
 comment on function credits.set_threshold(uuid, numeric, text) is
-  'At how many credits left a user is told that they run low, once per fall to or below it; null for never. Told at once if no more than that are left and '
-  'nothing was told of it yet. Returns code ok or unknown_account, credit_type, threshold, previous_threshold and available. Locks the wallet row. Raises UC001 '
-  'for malformed arguments.';
+  'At how many credits left a user is told that they run low, once per fall to or below it (above 0, at most 1000000000, up to 6 decimals; null for '
+  'never). Told at once if no more than that are left and nothing was told of it yet. Returns code ok or unknown_account, credit_type, threshold, '
+  'previous_threshold and available. Locks the wallet row. Raises UC001 for malformed arguments.';

@@ -68,8 +68,9 @@ $$;
 
 comment on function credits.track_usage_and_deduct_credits(uuid, text, jsonb, text) is
   'Reports an operation that was carried out, and charges it if it succeeded. p_usage: success (required, true or false), service (text), '
-  'tokensUsed, responseTime (milliseconds; numbers from 0), timestamp (ISO 8601 with offset), metadata (object); no other fields. If success, this is '
-  'deduct_credits_for_action for one unit, with p_usage as the entry''s metadata, and returns what that returns. If not, nothing is charged: the report is kept in '
-  'usage_attempts, and the outcome has credits_deducted 0, recorded ''attempt'', attempt_id and replayed; code ok, unknown_action or '
-  'unknown_account. With an idempotency key a repeated report is kept once, and the same key can still charge once when a later try succeeds. '
-  'Locks the wallet row. Raises UC001 for malformed arguments (p_usage.<field>), UC201 for a key used for another operation.';
+  'tokensUsed, responseTime (milliseconds; numbers from 0), timestamp (ISO 8601 with offset), metadata (object); no other fields. If success, this '
+  'is deduct_credits_for_action for one unit, with p_usage as the entry''s metadata, and returns what that returns. If not, nothing is charged: the '
+  'report is kept in usage_attempts, and the outcome has credits_deducted 0, recorded ''attempt'', attempt_id and replayed; code ok, unknown_action '
+  'or unknown_account. With an idempotency key a repeated report (the same operation, whatever p_usage says) is charged or kept once, and the same '
+  'key can still charge once when a later try succeeds. Locks the wallet row. Raises UC001 for malformed arguments (p_usage.<field>), UC201 for a '
+  'key used for another operation.';

@@ -27,6 +27,7 @@ create table credits.plan_allowances (
 
 comment on table credits.plan_allowances is
   'Credits that come with a plan: once when the account opens, or anew each day or month, when what is left of the last period expires.';
+comment on column credits.plan_allowances.period is 'once, day or month.';
 
 create table credits.plan_features (
   plan_id text not null,
@@ -45,3 +46,4 @@ create table credits.plan_features (
 
 comment on table credits.plan_features is
   'What a plan says about an action: unlimited (logged at cost 0), a price of its own, a limit of priced units per period of the account.';
+comment on column credits.plan_features.limit_period is 'day or month, counted from the account''s anchor; null without a limit.';

@@ -17,3 +17,4 @@ create table credits.accounts (
 comment on table credits.accounts is
   'One row per user: the plan, and the zone and anchor from which allowance periods are counted. Operations lock it '
   'after the wallets of the user. A change of status by hand locks it before them, and may have to be repeated after a 40P01.';
+comment on column credits.accounts.status is 'active, suspended (spends nothing until reactivate_account()) or closed (for good).';

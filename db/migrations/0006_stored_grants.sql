@@ -29,3 +29,5 @@ create index stored_grants_expiring on credits.stored_grants (expires_at)
 comment on table credits.stored_grants is
   'Where every credit comes from. grant_no is the number of the ledger entry that granted it. Read the view credit_grants instead: '
   'remaining is without the slice that is open on the wallet.';
+comment on column credits.stored_grants.source is
+  'monthly (an allowance that renews, also daily), purchased, trial (also an allowance that comes once), promotional, refund or adjustment.';

@@ -17,3 +17,5 @@ create table credits.uncharged_rows (
 
 comment on table credits.uncharged_rows is
   'Application rows that stand without their charge, with the price they had when they were written. charge_uncharged(user) settles them.';
+comment on column credits.uncharged_rows.code is
+  'Why it was not charged when it was written: insufficient_credits, limit_reached, unknown_account, account_suspended, unknown_action or inactive_action.';

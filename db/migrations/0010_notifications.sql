@@ -25,3 +25,10 @@ create unique index notifications_unread on credits.notifications (user_id, type
 
 comment on table credits.notifications is
   'What a person should be told. The unread one of the same kind counts its repeats, so a retry loop fills no inbox.';
+comment on column credits.notifications.type is
+  'deduction_failed (a charge, hold or row was declined), low_balance (low_threshold reached), exhausted (nothing left), reset (the allowance was renewed), '
+  'purchase (completed) or expiring_soon (by notify_expiring()).';
+comment on column credits.notifications.severity is 'warning (deduction_failed, low_balance, exhausted) or info (the others).';
+comment on column credits.notifications.details is
+  'For programs, by type, of the last repeat. deduction_failed: code, action_type, required, available, rows; low_balance: available, threshold; exhausted: next_reset; '
+  'reset: available, next_reset; purchase: purchase_id, package_id, credits, price_minor, currency, available; expiring_soon: amount, expires_at (the first), grants.';

@@ -9,3 +9,4 @@ create table credits.usage_counters (
 
 comment on table credits.usage_counters is
   'Priced units used, and held, of actions that the account''s plan limits, per period of the account. Written under the wallet''s lock.';
+comment on column credits.usage_counters.period is 'day or month, as plan_features.limit_period.';

@@ -27,4 +27,7 @@ create index credit_reservations_held on credits.credit_reservations (user_id, c
 comment on table credits.credit_reservations is
   'Holds: credits taken out of what can be spent for work that is under way, at a pinned price. Read and written under the wallet''s lock.';
 comment on column credits.credit_reservations.allocations is 'The grants that the hold took from, in that order, and how much.';
+comment on column credits.credit_reservations.limit_period is 'day or month: the counter in usage_counters that counts the hold; null without a limit.';
+comment on column credits.credit_reservations.status is
+  'held, committed, released or lapsed. One whose time is over still says held until the wallet is settled: go by expires_at too.';
 comment on column credits.credit_reservations.result is 'What commit returned, for whoever commits again.';

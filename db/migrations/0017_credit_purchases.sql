@@ -55,6 +55,8 @@ create table credits.credit_purchases (
 comment on table credits.credit_purchases is
   'Purchases of packages, with the terms they were begun on. Partly refunded ones are still paid. Read and written under the lock of the wallet of credits.';
 comment on column credits.credit_purchases.provider_reference is 'What the payment provider calls the payment; null until it is known. Pays for one purchase of a user only.';
+comment on column credits.credit_purchases.status is
+  'pending, paid (also where a part was refunded), failed (can still be completed) or refunded (all of the price).';
 comment on column credits.credit_purchases.refunded_minor is 'How much of the price went back, by refunds and by disputes that were not won.';
 comment on column credits.credit_purchases.refunded_credits is 'The credits taken back for that: revoked from what was left of the grant, and the rest as debt.';
 

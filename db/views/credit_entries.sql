@@ -7,3 +7,4 @@ select a.* from credits.credit_ledger_archive a;
 
 comment on view credits.credit_entries is
   'Every entry that was ever written, archived or not, without the opening entries that stand for archived ones.';
+comment on column credits.credit_entries.kind is 'As credit_ledger.kind, without opening.';

@@ -17,3 +17,4 @@ join credits.wallets w on w.user_id = g.user_id and w.credit_type = g.credit_typ
 
 comment on view credits.credit_grants is
   'Every grant and what is left of it, the open one included. Spent in the order priority, expires_at (none last), grant_no.';
+comment on column credits.credit_grants.source is 'As stored_grants.source.';

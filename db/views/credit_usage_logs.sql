@@ -97,3 +97,4 @@ where u.kind = 'usage';
 comment on view credits.credit_usage_logs is
   'What was used: one row per charge, with the grants it drew on. id is the entry number, unique per user and credit type; '
   'below zero, and without balances, for what import_history() brought.';
+comment on column credits.credit_usage_logs.usage_type is 'call (it has duration_seconds) or action.';

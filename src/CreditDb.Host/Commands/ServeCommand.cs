@@ -13,7 +13,15 @@ public static class ServeCommand
 {
     public static Command Create()
     {
-        var command = new Command("serve", "Run CreditDb: on ConnectionStrings__CreditDb if that is set, else on a private PostgreSQL (the default).");
+        var command = new Command(
+            "serve",
+            """
+            Run CreditDb: on ConnectionStrings__CreditDb if that is set, else on a private PostgreSQL (the default).
+
+            Environment of the private server:
+              CREDITDB_DATA  the folder of its data; the other verbs find the server by the same setting
+              CREDITDB_PORT  its port (25432; 0 for any free one); where it is taken, another one is picked
+            """);
         command.SetAction((_, ct) => RunAsync(ct));
         return command;
     }

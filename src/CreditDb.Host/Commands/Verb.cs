@@ -9,7 +9,7 @@ internal sealed class Verb(ParseResult arguments, string name, Output output, Np
 {
     public static readonly Option<string?> Connection = new("--connection")
     {
-        Description = "Connection string; else ConnectionStrings__CreditDb (or appsettings.json), else the private server that runs.",
+        Description = "Connection string; else ConnectionStrings__CreditDb (or appsettings.json), else the private server that runs under CREDITDB_DATA.",
     };
 
     public static readonly Option<bool> Json = new("--json") { Description = "Write one JSON document; progress goes to standard error." };
