@@ -5,6 +5,7 @@ create table credits.plans (
   free_chat_seconds integer not null default 0,
   constraint plans_pkey primary key (plan_id),
   constraint plans_plan_id_is_a_name check (plan_id ~ '^[a-z][a-z0-9_-]{0,62}$'),
+  constraint plans_plan_name_not_empty check (length(plan_name) between 1 and 200),
   constraint plans_debt_limit_in_range check (debt_limit >= 0 and debt_limit <= 1000000000),
   constraint plans_free_chat_seconds_in_range check (free_chat_seconds between 0 and 86400)
 );
@@ -27,7 +28,8 @@ create table credits.plan_allowances (
 
 comment on table credits.plan_allowances is
   'Credits that come with a plan: once when the account opens, or anew each day or month, when what is left of the last period expires.';
-comment on column credits.plan_allowances.period is 'once, day or month.';
+comment on column credits.plan_allowances.period is
+  'once (when the account opens), day or month (each day or month of the account, counted from its anchor in its time zone).';
 
 create table credits.plan_features (
   plan_id text not null,
@@ -46,4 +48,6 @@ create table credits.plan_features (
 
 comment on table credits.plan_features is
   'What a plan says about an action: unlimited (logged at cost 0), a price of its own, a limit of priced units per period of the account.';
-comment on column credits.plan_features.limit_period is 'day or month, counted from the account''s anchor; null without a limit.';
+comment on column credits.plan_features.cost_per_unit is 'The plan''s own price; null where that of the price list holds.';
+comment on column credits.plan_features.limit_quantity is 'How many priced units may be used in a period; 0 forbids the action, null limits nothing.';
+comment on column credits.plan_features.limit_period is 'day or month: those of the account, counted from its anchor in its time zone. Null without a limit.';

@@ -32,6 +32,7 @@ public sealed class AccessTests(TestDatabase db) : IClassFixture<TestDatabase>
         "attach_chat", "meter_rows", "check_attachable",
         "set_package", "complete_purchase", "fail_purchase", "refund_purchase", "reinstate_purchase",
         "suspend_account", "reactivate_account", "close_account", "erase_user_data", "import_balance", "import_history", "archive_ledger",
+        "set_plan", "set_allowance", "set_feature",
         "attach_accounts", "detach_accounts", "open_accounts",
     ];
 
