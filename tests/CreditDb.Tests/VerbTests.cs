@@ -102,6 +102,9 @@ public sealed class VerbTests(TestServer server) : IDisposable
         var one = (await JsonAsync(database, 8, "verify", "--user", $"{user}")).GetProperty("result");
         Assert.Equal((user, "1.5"), (one.GetProperty("ledger")[0].GetProperty("userId").GetGuid(), one.GetProperty("ledger")[0].GetProperty("expected").GetString()));
         Assert.Contains("balance", (await RunAsync(database, "verify")).Output, StringComparison.Ordinal);
+
+        await database.ExecuteAsync("drop function credits.verify_attachments()");
+        Assert.Equal("notMigrated", (await JsonAsync(database, 3, "verify")).GetProperty("result").GetProperty("problem").GetString());
     }
 
     [Fact]

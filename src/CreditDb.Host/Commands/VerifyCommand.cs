@@ -1,5 +1,6 @@
 using System.CommandLine;
 using CreditDb.Migrations;
+using Npgsql;
 
 namespace CreditDb.Host.Commands;
 
@@ -15,13 +16,20 @@ internal static class VerifyCommand
 
     private static async Task<ExitCode> RunAsync(Verb verb, CancellationToken cancellationToken)
     {
-        if ((await new Migrator(verb.DataSource).StatusAsync(cancellationToken)).Scripts.Any(s => s is { RunsOnce: true, State: ScriptState.Pending }))
+        if (!(await new Migrator(verb.DataSource).StatusAsync(cancellationToken)).Scripts.Any(s => s.AppliedAt is not null))
+            return NotMigrated(verb);
+
+        VerificationResult result;
+        try
         {
-            verb.Output.Error("The database is not migrated, or not wholly. Run migrate first.");
-            return verb.Finish(ExitCode.Pending, new { problem = "notMigrated" });
+            result = await new DatabaseVerifier(verb.DataSource).VerifyAsync(verb.Arguments.GetValue(User), cancellationToken);
+        }
+        catch (PostgresException e) when (e.SqlState is PostgresErrorCodes.UndefinedTable or PostgresErrorCodes.UndefinedColumn or PostgresErrorCodes.UndefinedFunction)
+        {
+            // Half way: rolled back, or by an older release.
+            return NotMigrated(verb);
         }
 
-        var result = await new DatabaseVerifier(verb.DataSource).VerifyAsync(verb.Arguments.GetValue(User), cancellationToken);
         if (result.Ledger.Count > 0)
         {
             verb.Output.Table(
@@ -40,5 +48,11 @@ internal static class VerifyCommand
             result.Healthy ? "Healthy." : $"Discrepancies: {result.Ledger.Count + result.Attachments.Count}.",
             result.Healthy ? "green" : "red");
         return verb.Finish(result.Healthy ? ExitCode.Ok : ExitCode.Discrepancies, result);
+    }
+
+    private static ExitCode NotMigrated(Verb verb)
+    {
+        verb.Output.Error("The database is not migrated, or not wholly. Run migrate first.");
+        return verb.Finish(ExitCode.Pending, new { problem = "notMigrated" });
     }
 }
