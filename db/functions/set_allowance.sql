@@ -47,10 +47,11 @@ end
 $$;
 
 comment on function credits.set_allowance(text, text, numeric, text) is
-  'What comes with a plan of one credit type: p_amount once when the account opens (p_period once), or anew each day or month of the account. A null '
-  'period stays (a new allowance needs one); a null amount removes the allowance. Holds for accounts that open from the commit on. An account that is on the '
-  'plan already gets it at its next reset, and nothing is taken away until then: the period that runs is paid. change_plan(user, the same plan) brings '
-  'at once what is above the credits already granted in the running period, and it is the only way for such an account to get a once-only allowance, or one '
-  'where nothing was renewed before. From day to month, the first reset finds a month that runs already, and pays nothing before the next one; change_plan '
-  'brings that at once too. Returns the row (amount and period null where there is none) and removed, whether this call removed one. '
-  'Locks the allowance''s row, no wallet. Raises UC001 for malformed arguments and for an unknown plan.';
+  'What comes with a plan of one credit type: p_amount once when the account opens (p_period once), or anew each day or month of the account. A'
+  ' null period stays (a new allowance needs one); a null amount removes the allowance. Holds for accounts that open from the commit on. An '
+  'account that is on the plan already gets it at its next reset, and nothing is taken away until then: the period that runs is paid. '
+  'change_plan(user, the same plan) brings at once what is above the credits already granted in the running period, and it is the only way for '
+  'such an account to get a once-only allowance, or one where nothing was renewed before. From day to month, the first reset finds a month that'
+  ' runs already, and pays nothing before the next one; change_plan brings that at once too. Returns the row (amount and period null where '
+  'there is none) and removed, whether this call removed one. Locks the allowance''s row, no wallet. Raises UC001 for malformed arguments and '
+  'for an unknown plan.';

@@ -66,9 +66,11 @@ end
 $$;
 
 comment on function credits.set_feature(text, text, boolean, numeric, numeric, text) is
-  'Says all that a plan says of an action: unlimited (it costs nothing and needs no credits), or a price of its own (0 makes it free), or a limit of '
-  'p_limit_quantity priced units (0 forbids it) per day or month of the account, or both of these. Each call states the whole: what is not given is not said any more, and with nothing '
-  'given (or unlimited false alone) the plan has no terms of its own for the action, and the price list alone holds. Holds at once, for the charges of all accounts on the plan '
-  'that begin after the commit; holds and chat sessions under way keep their price. Uses are counted only where there is a limit, so a new one counts from '
-  'now on; one of another quantity counts what was used in its running period. Returns the row and removed, whether this call removed one. Locks the '
-  'price row, which no charge waits for, no wallet. Raises UC001 for malformed arguments, an unknown plan and an action without a price.';
+  'Says all that a plan says of an action: unlimited (it costs nothing and needs no credits), or a price of its own (0 makes it free), or a '
+  'limit of p_limit_quantity priced units (0 forbids it) per day or month of the account, or both of these. Each call states the whole: what is'
+  ' not given is not said any more, and with nothing given (or unlimited false alone) the plan has no terms of its own for the action, and the '
+  'price list alone holds. Holds at once, for the charges of all accounts on the plan that begin after the commit; holds and chat sessions '
+  'under way keep their price, and a hold may be committed for what it holds, whatever the new limit. Uses are counted only while there is a '
+  'limit, per day or per month: a new one counts from now on, one of another quantity goes on with what was counted in its running period. '
+  'Returns the row and removed, whether this call removed one. Locks the price row, which no charge waits for, no wallet. Raises UC001 for '
+  'malformed arguments, an unknown plan and an action without a price.';

@@ -38,7 +38,7 @@ end
 $$;
 
 comment on function credits.set_plan(text, text, numeric, integer) is
-  'Adds a plan or changes one; what is null stays (a new plan needs a name; its debt limit and free chat seconds are 0 unless given). What it says of '
-  'allowances and actions is set by set_allowance and set_feature. p_debt_limit, in credits, holds at once for the rows charged next: a lower one takes '
-  'no debt back. p_free_chat_seconds holds for the chat sessions opened next. Returns the row. Locks the plan''s row, which no charge waits for. Raises '
-  'UC001 for malformed arguments.';
+  'Adds a plan or changes one; what is null stays (a new plan needs a name; its debt limit and free chat seconds are 0 unless given). What it '
+  'says of allowances and actions is set by set_allowance and set_feature. p_debt_limit, in credits, holds at once for the rows charged next: a'
+  ' lower one takes no debt back. p_free_chat_seconds holds for the chat sessions opened next. Returns the row. Locks the plan''s row, which no'
+  ' charge waits for. Raises UC001 for malformed arguments.';

@@ -302,6 +302,27 @@ public sealed class PlanDataTests(TestDatabase db) : IClassFixture<TestDatabase>
     }
 
     [Fact]
+    public async Task Holds_from_before_a_limit_are_committed_and_counted_where_the_limit_is_now()
+    {
+        await db.SetClock("2026-05-10 00:00Z");
+        await Made(1);
+        var user = await Open(100);
+        const string Reserve = "select credits.reserve_credits($1, $2, $3)";
+        var unlimited = (await db.Json(Reserve, user, _action, 2)).GetProperty("reservation_id").GetGuid();
+        await Feature("p_limit_quantity => 5, p_limit_period => 'month'");
+        var monthly = (await db.Json(Reserve, user, _action, 3)).GetProperty("reservation_id").GetGuid();
+        var released = (await db.Json(Reserve, user, _action, 1)).GetProperty("reservation_id").GetGuid();
+        Assert.Equal(["month 4"], await Counters(user));
+        await Feature("p_limit_quantity => 1, p_limit_period => 'day'");
+        Assert.Equal("ok", (await db.Json("select credits.commit_reservation($1, $2)", user, unlimited)).Text("code"));
+        Assert.Equal("ok", (await db.Json("select credits.commit_reservation($1, $2)", user, monthly)).Text("code"));
+        await db.Run("select credits.release_reservation($1, $2)", user, released);
+        Assert.Equal(["day 5", "month 0"], await Counters(user));
+        Assert.Equal("limit_reached", await Code(user));
+        Assert.Equal(95m, await db.Balance(user));
+    }
+
+    [Fact]
     public async Task Each_call_states_the_whole_feature()
     {
         await Made(2);
@@ -564,6 +585,9 @@ public sealed class PlanDataTests(TestDatabase db) : IClassFixture<TestDatabase>
         (await db.Json(ChangePlan, user, _plan)).GetProperty("granted").TryGetProperty("credits", out var amount) ? amount.GetDecimal() : 0;
 
     private Task<bool> Marked() => db.Value<bool>("select has_plan_terms from credits.credit_costs where action_type = $1", _action);
+
+    private Task<List<string>> Counters(Guid user) =>
+        db.Column<string>("select period || ' ' || trim_scale(used) from credits.usage_counters where user_id = $1 order by 1", user);
 
     private Task<List<string>> Allowances() =>
         db.Column<string>("select concat_ws(' ', credit_type, amount, period) from credits.plan_allowances where plan_id = $1 order by 1", _plan);
