@@ -38,7 +38,7 @@ public sealed partial class CreditModel
             Credits.AddEntry(now);
         }
         if (missing > 0)
-            Credits.AddGrant(now, missing, "monthly", expires: Credits.NextReset);
+            Credits.AddGrant(now, missing, "monthly", expires: Credits.NextReset, period: Credits.AllowancePeriod);
         if (purchased > 0)
             Credits.AddGrant(now, purchased.Value, "purchased");
         PayOwed(Credits, now);
