@@ -130,5 +130,6 @@ comment on function credits.attach_charge(regclass, text, name, name, numeric, n
   'total_minutes_used; needs a uuid id, an integer column and p_quantity_per_unit 60. The source (default schema.table) and the id are the row''s '
   'identity, and each is charged once, so ids must not be used again. Call it again to change the settings, all of which it sets anew, or to cover '
   'new partitions (verify_attachments() names them). Rows that are there already are not charged. Runs with the rights of its caller, who must own '
-  'the table. Locks the table while triggers change. Returns code ok, source, table, action_type and triggers (their names). Raises UC001 for what '
-  'cannot be attached and why, UC302 for a source that stands for another table or action, UC402 for somebody else''s table.';
+  'the table. Locks the table while triggers change. Returns code ok, source, table, action_type, settings (as they hold now) and triggers (their '
+  'names). Raises UC001 for what cannot be attached and why, UC302 for a source that stands for another table or action, UC402 for somebody else''s '
+  'table.';

@@ -59,5 +59,5 @@ comment on function credits.attach_chat(regclass, name, name, name, text, intege
   'charged is owed, whatever the price''s on_insufficient. A row that gets another user or id is not charged again for the time before. Call it '
   'again to change the settings, all of which it sets anew; detach_charge() detaches, and verify_attachments() tells whether the triggers are in '
   'place. Runs with the rights of its caller, who must own the table. Locks the table while triggers change. Returns code ok, source, table, '
-  'action_type (chat_time) and triggers (their names). Raises UC001 for what cannot be attached and why, UC302 for a source that stands for '
-  'something else, UC402 for somebody else''s table.';
+  'action_type (chat_time), settings (as they hold now) and triggers (their names). Raises UC001 for what cannot be attached and why, UC302 for a '
+  'source that stands for something else, UC402 for somebody else''s table.';
