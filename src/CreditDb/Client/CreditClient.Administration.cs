@@ -56,4 +56,21 @@ public sealed partial class CreditClient
     /// <summary>Moves old entries of up to limit wallets into the archive.</summary>
     public async Task<ArchivedEntries> ArchiveLedgerAsync(DateTimeOffset before, int limit = 1000, CancellationToken ct = default) =>
         Done(await _sql.JsonAsync<ArchivedEntries>("select credits.archive_ledger($1, $2)", null, ct, before, limit));
+
+    /// <summary>Adds a plan or changes one; what is null stays. A new plan needs a name.</summary>
+    public async Task<Plan> SetPlanAsync(
+        string planId, string? planName = null, decimal? debtLimit = null, int? freeChatSeconds = null, CancellationToken ct = default) =>
+        Done(await _sql.JsonAsync<Plan>("select credits.set_plan($1, $2, $3, $4)", null, ct,
+            planId, planName, debtLimit, freeChatSeconds));
+
+    /// <summary>What a plan brings of a credit type per period (once, day or month); null removes it. Holds from the next reset on, or at once by <see cref="ChangePlanAsync"/> to the same plan.</summary>
+    public async Task<PlanAllowance> SetAllowanceAsync(string planId, string creditType, decimal? amount, string? period = null, CancellationToken ct = default) =>
+        Done(await _sql.JsonAsync<PlanAllowance>("select credits.set_allowance($1, $2, $3, $4)", null, ct, planId, creditType, amount, period));
+
+    /// <summary>All that a plan says of an action: unlimited, a price of its own, a limit per day or month. What is not given is not said any more.</summary>
+    public async Task<PlanFeature> SetFeatureAsync(
+        string planId, string actionType, bool? isUnlimited = null, decimal? costPerUnit = null, decimal? limitQuantity = null, string? limitPeriod = null,
+        CancellationToken ct = default) =>
+        Done(await _sql.JsonAsync<PlanFeature>("select credits.set_feature($1, $2, $3, $4, $5, $6)", null, ct,
+            planId, actionType, isUnlimited, costPerUnit, limitQuantity, limitPeriod));
 }

@@ -556,6 +556,60 @@ public sealed record Cost : Outcome
     public int? UnitSeconds { get; init; }
 }
 
+/// <summary>A plan.</summary>
+public sealed record Plan : Outcome
+{
+    /// <summary>Its id.</summary>
+    public string PlanId { get; init; } = "";
+
+    /// <summary>As people read it.</summary>
+    public string PlanName { get; init; } = "";
+
+    /// <summary>How far rows that are charged under the policy debt may overdraw.</summary>
+    public decimal DebtLimit { get; init; }
+
+    /// <summary>How many seconds of a chat session are free.</summary>
+    public int FreeChatSeconds { get; init; }
+}
+
+/// <summary>What a plan brings of a credit type.</summary>
+public sealed record PlanAllowance : Outcome
+{
+    /// <summary>Which credits.</summary>
+    public string CreditType { get; init; } = "";
+
+    /// <summary>How many per period; null if it was removed.</summary>
+    public decimal? Amount { get; init; }
+
+    /// <summary>once, day or month.</summary>
+    public string? Period { get; init; }
+
+    /// <summary>Whether this call removed it.</summary>
+    public bool Removed { get; init; }
+}
+
+/// <summary>What a plan says of an action.</summary>
+public sealed record PlanFeature : Outcome
+{
+    /// <summary>The action.</summary>
+    public string ActionType { get; init; } = "";
+
+    /// <summary>Whether it costs nothing.</summary>
+    public bool IsUnlimited { get; init; }
+
+    /// <summary>The plan's own price; null where that of the price list holds.</summary>
+    public decimal? CostPerUnit { get; init; }
+
+    /// <summary>How many priced units may be used in a period; null for no limit.</summary>
+    public decimal? LimitQuantity { get; init; }
+
+    /// <summary>day or month.</summary>
+    public string? LimitPeriod { get; init; }
+
+    /// <summary>Whether this call removed it.</summary>
+    public bool Removed { get; init; }
+}
+
 /// <summary>A discrepancy that <see cref="CreditClient.VerifyLedgerAsync"/> found.</summary>
 /// <param name="UserId">Whose books.</param>
 /// <param name="CreditType">Which credits; null where it is about several.</param>

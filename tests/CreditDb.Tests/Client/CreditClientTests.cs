@@ -109,6 +109,23 @@ public sealed class CreditClientTests(TestDatabase db) : IClassFixture<TestDatab
     }
 
     [Fact]
+    public async Task A_plan_is_written_and_its_terms_hold()
+    {
+        var plan = await _client.SetPlanAsync("client", "Client", 5, 60, Cancel);
+        Assert.Equal(("client", "Client", 5m, 60), (plan.PlanId, plan.PlanName, plan.DebtLimit, plan.FreeChatSeconds));
+        var allowance = await _client.SetAllowanceAsync("client", "credits", 30, "day", Cancel);
+        Assert.Equal(("credits", 30m, "day", false), (allowance.CreditType, allowance.Amount, allowance.Period, allowance.Removed));
+        var feature = await _client.SetFeatureAsync("client", "weekly_report", costPerUnit: 0.5m, limitQuantity: 2, limitPeriod: "day", ct: Cancel);
+        Assert.Equal((false, 0.5m, 2m, "day"), (feature.IsUnlimited, feature.CostPerUnit, feature.LimitQuantity, feature.LimitPeriod));
+        var user = Guid.NewGuid();
+        await _client.OpenAccountAsync(user, "client", ct: Cancel);
+        Assert.Equal(29, (await _client.DeductAsync(user, "weekly_report", 2, ct: Cancel)).BalanceAfter);
+        Assert.Equal("limit_reached", (await _client.TryDeductAsync(user, "weekly_report", ct: Cancel)).Code);
+        Assert.True((await _client.SetFeatureAsync("client", "weekly_report", ct: Cancel)).Removed);
+        Assert.Equal(28, (await _client.DeductAsync(user, "weekly_report", ct: Cancel)).BalanceAfter);
+    }
+
+    [Fact]
     public async Task Chat_time_is_reported_and_never_throws_for_a_decline()
     {
         var user = await db.Account(0.25m);
