@@ -30,8 +30,7 @@ internal sealed class SqlCaller(NpgsqlDataSource source, NpgsqlTransaction? tran
             Delay = TimeSpan.FromMilliseconds(50),
             BackoffType = DelayBackoffType.Exponential,
             UseJitter = true,
-            ShouldHandle = new PredicateBuilder().Handle<NpgsqlException>(e =>
-                e.SqlState is PostgresErrorCodes.SerializationFailure or PostgresErrorCodes.DeadlockDetected || (e.IsTransient && e is not PostgresException { SqlState: "53300" })),
+            ShouldHandle = new PredicateBuilder().Handle<NpgsqlException>(IsWorthRepeating),
         })
         .Build();
 
@@ -80,6 +79,15 @@ internal sealed class SqlCaller(NpgsqlDataSource source, NpgsqlTransaction? tran
 
         return key is not null && transaction is null ? await Retries.ExecuteAsync(OnceAsync, ct) : await OnceAsync(ct);
     }
+
+    /// <summary>40001, 40P01, and what a lost connection comes as: an error of the network, of class 08, or the server's word that it is going or coming.</summary>
+    private static bool IsWorthRepeating(NpgsqlException error) => error.SqlState switch
+    {
+        null => error.IsTransient,
+        PostgresErrorCodes.SerializationFailure or PostgresErrorCodes.DeadlockDetected => true,
+        PostgresErrorCodes.AdminShutdown or PostgresErrorCodes.CrashShutdown or PostgresErrorCodes.CannotConnectNow => true,
+        var state => state.StartsWith("08", StringComparison.Ordinal),
+    };
 
     private static NpgsqlParameter Parameter(object? value) => value switch
     {
