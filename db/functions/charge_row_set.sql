@@ -13,18 +13,22 @@ as $$
 declare
   v_cost credits.credit_costs := credits.cost_of(p_action_type);
   v_user record;
-  v_row_id text;
+  v_row record;
 begin
   if p_user_ids is null then
     return;
   end if;
-  perform credits.check_argument(bool_and(length(i.id) between 1 and 255), 'id of a row of ' || p_source, 'must have 1 to 255 characters')
-  from unnest(p_row_ids) i (id);
-  select r.row_id into v_row_id from unnest(p_user_ids, p_row_ids) as r (user_id, row_id) where r.user_id is null limit 1;
-  perform credits.check_argument(not found, format('user of row %s of %s', v_row_id, p_source), 'must not be null');
-  perform credits.check_amount(format('quantity of row %s of %s', min(r.row_id), p_source), r.quantity)
-  from unnest(p_row_ids, p_quantities) as r (row_id, quantity)
-  group by r.quantity;
+  -- One look at all rows; names are put together only for one that is refused.
+  select r.* into v_row
+  from unnest(p_user_ids, p_row_ids, p_quantities) as r (user_id, row_id, quantity)
+  where (r.user_id is not null and length(r.row_id) between 1 and 255
+    and r.quantity > 0 and r.quantity <= 1000000000 and scale(trim_scale(r.quantity)) <= 6) is not true
+  limit 1;
+  if found then
+    perform credits.check_argument(length(v_row.row_id) between 1 and 255, 'id of a row of ' || p_source, 'must have 1 to 255 characters');
+    perform credits.check_argument(v_row.user_id is not null, format('user of row %s of %s', v_row.row_id, p_source), 'must not be null');
+    perform credits.check_amount(format('quantity of row %s of %s', v_row.row_id, p_source), v_row.quantity);
+  end if;
 
   -- One user is the usual case and needs no grouping.
   if p_user_ids[1] = all (p_user_ids) then

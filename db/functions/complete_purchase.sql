@@ -69,7 +69,8 @@ begin
   where p.user_id = p_user_id and p.purchase_id = p_purchase_id
   returning p.* into v_purchase;
   v_balance := v_wallet.balance;
-  v_wallet := credits.finish_operation(v_wallet, v_now);
+  -- Quiet, as the purchase is what is told.
+  v_wallet := credits.finish_operation(v_wallet, v_now, true);
   perform credits.notify(p_user_id, 'purchase', 'info', 'credits', '', 'Credits purchased',
     format('%s credits were added; %s available.', trim_scale(v_purchase.credits), trim_scale(v_wallet.balance + v_wallet.debt)),
     jsonb_build_object('purchase_id', p_purchase_id, 'package_id', v_purchase.package_id, 'credits', trim_scale(v_purchase.credits),
