@@ -36,12 +36,19 @@ public sealed class AccessTests(TestDatabase db) : IClassFixture<TestDatabase>
         "attach_accounts", "detach_accounts", "open_accounts",
     ];
 
+    /// <summary>What only the host calls.</summary>
+    internal static readonly string[] Hosting =
+    [
+        "create_api_key", "find_api_key", "note_api_key_use", "revoke_api_key", "list_api_keys",
+        "get_data_protection_keys", "store_data_protection_key",
+    ];
+
     public static TheoryData<string, string[]> Matrix => new()
     {
         { "creditdb_user", Reading },
         { "creditdb_reader", [.. Reading, .. Verifying] },
         { "creditdb_app", [.. Reading, .. Verifying, .. Charging] },
-        { "creditdb_admin", [.. Reading, .. Verifying, .. Charging, .. Administering] },
+        { "creditdb_admin", [.. Reading, .. Verifying, .. Charging, .. Administering, .. Hosting] },
     };
 
     [Theory]
