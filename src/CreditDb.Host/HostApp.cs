@@ -38,6 +38,7 @@ internal static class HostApp
         builder.Services.AddHostedService(services => services.GetRequiredService<DatabaseWatch>());
 
         builder.Services.AddAccess();
+        builder.Services.AddApi();
 
         builder.Services.AddExceptionHandler<Problems>();
         builder.Services.AddProblemDetails(options => options.CustomizeProblemDetails = Problems.Complete);
@@ -51,12 +52,21 @@ internal static class HostApp
         app.UseRateLimiter();
         app.UseAuthorization();
 
-        var api = app.MapGroup("/api");
+        app.MapApiDocument();
+
+        var api = app.MapGroup("/api").AddEndpointFilter(IdempotencyKey.Check);
         api.MapTokens();
+        api.MapAccounts();
         api.MapCredits();
+        api.MapReservations();
+        api.MapChat();
+        api.MapUsage();
+        api.MapNotifications();
 
         var admin = api.MapGroup("/admin").RequireAuthorization(AccessSetup.Administers);
         admin.MapKeys();
+        admin.MapAdminAccounts();
+        admin.MapAdminPrices();
         return app;
     }
 }
