@@ -127,7 +127,7 @@ internal static class AdminAccountEndpoints
         """,
         null,
         r => new ListedAccount(
-            r.GetGuid(0), r.GetString(1), r.GetString(2), r.GetString(3), r.GetFieldValue<string?>(4), r.GetFieldValue<DateTimeOffset?>(5), r.GetInt64(6),
+            r.GetGuid(0), r.GetString(1), r.GetString(2), r.GetString(3), r.GetTextOrNull(4), r.GetFieldValue<DateTimeOffset?>(5), r.GetInt64(6),
             r.GetFieldValue<DateTimeOffset>(7)),
         ct, first, last, after, limit);
 
@@ -142,7 +142,7 @@ internal static class AdminAccountEndpoints
             """,
             null,
             r => new AccountWithBalances(
-                r.GetGuid(0), r.GetString(1), r.GetString(2), r.GetString(3), r.GetFieldValue<string?>(4), r.GetFieldValue<DateTimeOffset?>(5), r.GetInt64(6),
+                r.GetGuid(0), r.GetString(1), r.GetString(2), r.GetString(3), r.GetTextOrNull(4), r.GetFieldValue<DateTimeOffset?>(5), r.GetInt64(6),
                 r.GetFieldValue<DateTimeOffset>(7),
                 [.. r.GetFieldValue<string[]>(8).Select(b => System.Text.Json.JsonSerializer.Deserialize<Balance>(b, SqlCaller.Json)!)]),
             ct, user);
@@ -160,10 +160,10 @@ internal static class AdminAccountEndpoints
         """,
         null,
         r => new Entry(
-            r.GetInt64(0), r.GetFieldValue<DateTimeOffset>(1), r.GetString(2), r.GetDecimal(3), r.GetDecimal(4), r.GetFieldValue<string?>(5),
+            r.GetInt64(0), r.GetFieldValue<DateTimeOffset>(1), r.GetString(2), r.GetDecimal(3), r.GetDecimal(4), r.GetTextOrNull(5),
             r.GetFieldValue<decimal?>(6), r.GetFieldValue<decimal?>(7), r.GetFieldValue<long?>(8), r.IsDBNull(9) ? null : new RawJson(r.GetString(9)),
-            r.GetFieldValue<string?>(10), r.GetFieldValue<string?>(11), r.GetFieldValue<Guid?>(12), r.GetFieldValue<string?>(13), r.GetFieldValue<long?>(14),
-            r.GetFieldValue<int?>(15), r.GetFieldValue<string?>(16), new RawJson(r.GetString(17))),
+            r.GetTextOrNull(10), r.GetTextOrNull(11), r.GetFieldValue<Guid?>(12), r.GetTextOrNull(13), r.GetFieldValue<long?>(14),
+            r.GetFieldValue<int?>(15), r.GetTextOrNull(16), new RawJson(r.GetString(17))),
         ct, user, creditType, before, limit);
 
     private static Task<List<ListedGrant>> GrantsAsync(Caller caller, Guid user, string creditType, long before, long limit, CancellationToken ct) => caller.Sql.RowsAsync(
@@ -190,7 +190,7 @@ internal static class AdminAccountEndpoints
         while (await reader.ReadAsync(ct))
         {
             found.Add(new Discrepancy(
-                reader.GetGuid(0), reader.GetFieldValue<string?>(1), reader.GetString(2), reader.GetFieldValue<string?>(3), reader.GetFieldValue<string?>(4)));
+                reader.GetGuid(0), reader.GetTextOrNull(1), reader.GetString(2), reader.GetTextOrNull(3), reader.GetTextOrNull(4)));
         }
 
         return found;

@@ -37,7 +37,7 @@ internal static class AdminPriceEndpoints
                 """,
                 null,
                 r => new CostChange(
-                    r.GetInt32(0), r.GetFieldValue<DateTimeOffset>(1), r.GetString(2), r.GetFieldValue<string?>(3), r.GetBoolean(4), r.GetString(5), r.GetDecimal(6),
+                    r.GetInt32(0), r.GetFieldValue<DateTimeOffset>(1), r.GetString(2), r.GetTextOrNull(3), r.GetBoolean(4), r.GetString(5), r.GetDecimal(6),
                     r.GetString(7), r.GetString(8), r.GetString(9), r.GetBoolean(10)),
                 ct, actionType))
             .WithSummary("Every state that a price has had, newest first")

@@ -39,13 +39,17 @@ internal static class ApiDocument
         });
         options.AddSchemaTransformer((schema, context, _) =>
         {
-            if (schema.Properties is not null)
-            {
-                var required = context.JsonTypeInfo.Properties.Where(JsonRules.IsRequired).Select(p => p.Name).ToHashSet();
-                if (required.Count > 0)
-                    schema.Required = required;
-            }
+            // A converter of ours hides what it reads and writes.
+            var type = context.JsonTypeInfo.Type;
+            if (type == typeof(decimal) || type == typeof(double))
+                schema.Type = JsonSchemaType.Number;
+            else if (type == typeof(decimal?) || type == typeof(double?))
+                schema.Type = JsonSchemaType.Number | JsonSchemaType.Null;
+            else if (type == typeof(JsonObject))
+                schema.Type = JsonSchemaType.Object;
 
+            foreach (var field in context.JsonTypeInfo.Properties.Where(JsonRules.IsRequired))
+                (schema.Required ??= new HashSet<string>(StringComparer.Ordinal)).Add(field.Name);
             return Task.CompletedTask;
         });
     });
@@ -66,6 +70,8 @@ internal static class ApiDocument
                 json.Example = JsonNode.Parse(example.Json);
         }
 
+        foreach (var limit in (operation.Parameters ?? []).Where(p => p.Name == "limit").Select(p => p.Schema).OfType<OpenApiSchema>())
+            (limit.Minimum, limit.Maximum) = ("1", "200");
         if (!isRead)
         {
             codes.Add("invalid_idempotency_key");

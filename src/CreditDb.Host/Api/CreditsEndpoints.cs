@@ -54,7 +54,8 @@ internal static class CreditsEndpoints
             .WithSummary("Charge an action");
 
         credits.MapPost("/deduct/batch", async (Batch request, Caller caller, IdempotencyKey key, CancellationToken ct) =>
-                new BatchResult(await caller.Credits.DeductBatchAsync(Requests(request.Items!, caller, key.Value), ct)))
+                new BatchResult([.. (await caller.Credits.DeductBatchAsync(Requests(request.Items!, caller, key.Value), ct))
+                    .Select(charge => charge with { Argument = Problems.FieldOf(charge.Argument) })]))
             .RequireAuthorization(AccessSetup.Spends)
             .WithExample(
                 """

@@ -2,6 +2,7 @@ using System.Buffers;
 using System.Globalization;
 using System.Text;
 using System.Text.Json;
+using System.Text.Json.Nodes;
 using System.Text.Json.Serialization;
 using System.Text.Json.Serialization.Metadata;
 
@@ -16,6 +17,8 @@ internal static class JsonRules
         json.AllowDuplicateProperties = false;
         json.NumberHandling = JsonNumberHandling.Strict;
         json.Converters.Add(new AmountConverter());
+        json.Converters.Add(new FiniteConverter());
+        json.Converters.Add(new JsonObjectConverter());
         json.Converters.Add(new RawJsonConverter());
         json.TypeInfoResolverChain.Insert(0, new DefaultJsonTypeInfoResolver { Modifiers = { RequireFields } });
     }
@@ -64,6 +67,70 @@ internal static class JsonRules
                 return text[e + 1] == '-' ? long.MaxValue : 0;
             var point = mantissa.IndexOf('.', StringComparison.Ordinal);
             return (point < 0 ? 0 : mantissa.Length - point - 1) - (digits.Length - significant.Length) - exponent;
+        }
+    }
+
+    private sealed class FiniteConverter : JsonConverter<double>
+    {
+        public override double Read(ref Utf8JsonReader reader, Type typeToConvert, JsonSerializerOptions options) =>
+            reader.TokenType == JsonTokenType.Number && reader.TryGetDouble(out var value) && double.IsFinite(value)
+                ? value
+                : throw new FieldException("must be a finite number", null);
+
+        public override void Write(Utf8JsonWriter writer, double value, JsonSerializerOptions options) => writer.WriteNumberValue(value);
+    }
+
+    /// <summary>Metadata: an object that PostgreSQL can keep, and whose names are there once (System.Text.Json alone would find that out too late).</summary>
+    private sealed class JsonObjectConverter : JsonConverter<JsonObject>
+    {
+        public override JsonObject Read(ref Utf8JsonReader reader, Type typeToConvert, JsonSerializerOptions options)
+        {
+            if (JsonNode.Parse(ref reader) is not JsonObject given)
+                throw new FieldException("must be a JSON object", null);
+            try
+            {
+                Check(given);
+            }
+            catch (ArgumentException)
+            {
+                throw new FieldException("has a name twice", null);
+            }
+            catch (InvalidOperationException)
+            {
+                throw new FieldException("must be Unicode", null);
+            }
+
+            return given;
+        }
+
+        public override void Write(Utf8JsonWriter writer, JsonObject value, JsonSerializerOptions options) => value.WriteTo(writer, options);
+
+        private static void Check(JsonNode? node)
+        {
+            switch (node)
+            {
+                case JsonObject fields:
+                    foreach (var (name, value) in fields)
+                    {
+                        Check(name);
+                        Check(value);
+                    }
+
+                    break;
+                case JsonArray items:
+                    foreach (var item in items)
+                        Check(item);
+                    break;
+                case JsonValue value when value.GetValueKind() == JsonValueKind.String:
+                    Check(value.GetValue<string>());
+                    break;
+            }
+        }
+
+        private static void Check(string text)
+        {
+            if (text.Contains('\0', StringComparison.Ordinal))
+                throw new FieldException("must have no NUL character", null);
         }
     }
 

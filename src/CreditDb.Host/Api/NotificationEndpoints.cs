@@ -41,7 +41,7 @@ internal static class NotificationEndpoints
         """,
         null,
         r => new Notification(
-            r.GetGuid(0), r.GetString(1), r.GetString(2), r.GetString(3), r.GetFieldValue<string?>(4), r.GetString(5), r.GetString(6), new RawJson(r.GetString(7)),
+            r.GetGuid(0), r.GetString(1), r.GetString(2), r.GetString(3), r.GetTextOrNull(4), r.GetString(5), r.GetString(6), new RawJson(r.GetString(7)),
             r.GetInt32(8), r.GetFieldValue<DateTimeOffset>(9), r.GetFieldValue<DateTimeOffset>(10), r.GetFieldValue<DateTimeOffset?>(11)),
         ct, user, unread, before, limit);
 

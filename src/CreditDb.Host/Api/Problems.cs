@@ -53,9 +53,18 @@ internal sealed partial class Problems(ILogger<Problems> logger) : IExceptionHan
         {
             404 => "no_such_endpoint",
             405 => "method_not_allowed",
+            413 => "body_too_large",
             415 => "unsupported_media_type",
             _ => "http_" + problem.Status,
         });
+        problem.Detail ??= problem.Status switch
+        {
+            404 => "There is no such endpoint; /openapi/v1.json lists them all.",
+            405 => "The endpoint does not take this method.",
+            413 => "The body is larger than 1 MB.",
+            415 => "The body must be application/json.",
+            _ => null,
+        };
         problem.Extensions["traceId"] = TraceId(context.HttpContext);
     }
 
@@ -81,7 +90,7 @@ internal sealed partial class Problems(ILogger<Problems> logger) : IExceptionHan
         CreditException e => Refused(e),
         BadHttpRequestException { InnerException: JsonException json } => Malformed(json),
         BadHttpRequestException { StatusCode: 413 } => Document(413, "body_too_large", "The body is larger than this endpoint takes, which is 1 MB."),
-        BadHttpRequestException { StatusCode: 400 } e when Unreadable(context) is { } name => Document(400, "malformed_request", $"The parameter {name} cannot be read: it has another form."),
+        BadHttpRequestException { StatusCode: 400 } e when Unreadable(context) is { } name => Document(400, "malformed_request", $"The parameter {name} is missing, is there twice or has another form."),
         BadHttpRequestException { StatusCode: 400 } when context.Features.Get<IHttpRequestBodyDetectionFeature>()?.CanHaveBody is false =>
             Document(400, "malformed_json", "The body is missing: send JSON."),
         BadHttpRequestException { StatusCode: 400 } => Document(400, "malformed_request", "The body, or a parameter, is missing or cannot be read."),
@@ -112,8 +121,9 @@ internal sealed partial class Problems(ILogger<Problems> logger) : IExceptionHan
     }
 
     /// <summary>The parameter of the path or query that has another form than the endpoint takes.</summary>
-    private static string? Unreadable(HttpContext context) => context.GetEndpoint()?.Metadata.GetMetadata<MethodInfo>()?.GetParameters().FirstOrDefault(p =>
-        context.Request.Query.TryGetValue(p.Name!, out var values) && !TypeDescriptor.GetConverter(p.ParameterType).IsValid(values.ToString()))?.Name;
+    private static string? Unreadable(HttpContext context) => context.Features.Get<IExceptionHandlerFeature>()?.Endpoint?.Metadata.GetMetadata<MethodInfo>()?.GetParameters().FirstOrDefault(p => context.Request.Query.TryGetValue(p.Name!, out var values)
+        ? values.Count > 1 || !TypeDescriptor.GetConverter(p.ParameterType).IsValid(values.ToString())
+        : p.ParameterType == typeof(DateTimeOffset))?.Name;
 
     private static ProblemDetails Away() => Document(503, "database_unavailable", "The database cannot be reached; try again.");
 
@@ -161,7 +171,7 @@ internal sealed partial class Problems(ILogger<Problems> logger) : IExceptionHan
     }
 
     /// <summary>The argument p_action_type of a function is the field actionType of a request, and p_usage.success is usage/success.</summary>
-    private static string? FieldOf(string? argument) => argument switch
+    public static string? FieldOf(string? argument) => argument switch
     {
         null => null,
         "p_ttl" => "ttlSeconds",

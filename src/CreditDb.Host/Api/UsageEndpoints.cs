@@ -74,6 +74,9 @@ internal static class UsageEndpoints
         context.Response.ContentType = "text/csv; charset=utf-8; header=present";
         context.Response.Headers.ContentDisposition = $"attachment; filename=\"usage-{creditType.Where(char.IsAsciiLetterOrDigit).Aggregate("", (name, c) => name + c)}-{user}.csv\"";
         context.Response.Headers.CacheControl = "private, no-store";
+
+        // From here on a failure ends the connection: what was sent cannot become a problem document any more.
+        await context.Response.StartAsync(ct);
         var csv = new CsvWriter(context.Response.BodyWriter);
         csv.Row(
             "id", "createdAt", "creditType", "actionType", "usageType", "quantity", "amountUsed", "balanceBefore", "balanceAfter", "durationSeconds", "ratePerMinute",
@@ -94,7 +97,7 @@ internal static class UsageEndpoints
     private static UsageLog Read(DbDataReader r) => new(
         r.GetInt64(0), r.GetString(1), r.GetFieldValue<DateTimeOffset>(2), r.GetString(3), r.GetString(4), r.GetFieldValue<decimal?>(5), r.GetDecimal(6),
         r.GetFieldValue<decimal?>(7), r.GetFieldValue<decimal?>(8), r.GetFieldValue<int?>(9), r.GetFieldValue<decimal?>(10), r.GetFieldValue<Guid?>(11),
-        r.GetFieldValue<Guid?>(12), r.GetFieldValue<string?>(13), r.GetFieldValue<string?>(14), new RawJson(r.GetString(15)),
+        r.GetFieldValue<Guid?>(12), r.GetTextOrNull(13), r.GetTextOrNull(14), new RawJson(r.GetString(15)),
         r.IsDBNull(16) ? null : new RawJson(r.GetString(16)), new RawJson(r.GetString(17)));
 
     /// <param name="Id">The entry's number, unique per credit type; below zero for what was imported.</param>
