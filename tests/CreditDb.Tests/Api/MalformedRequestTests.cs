@@ -52,14 +52,14 @@ public sealed class MalformedRequestTests(ApiHost host) : IClassFixture<ApiHost>
 
     [Theory]
     [MemberData(nameof(Deductions))]
-    public async Task A_malformed_charge_is_refused_by_name(string json, string code, string pointer)
+    public async Task A_malformed_charge_is_refused_by_name(string json, string code, string field)
     {
         var user = await host.Database.Account(100);
         var before = await host.Database.Snapshot(user);
         var text = json.Replace("USER", user.ToString(), StringComparison.Ordinal).Replace("LONG", new string('x', 17_000), StringComparison.Ordinal)
             .Replace("DEEP", string.Concat(Enumerable.Repeat("{\"a\":", 70)) + "1" + new string('}', 70), StringComparison.Ordinal);
         var problem = await Send(host.Service, text).ProblemAsync(400, code);
-        Assert.Equal(pointer, problem.TryGetProperty("errors", out var errors) ? errors[0].Text("pointer") : "");
+        Assert.Equal(field, problem.TryGetProperty("errors", out var errors) ? errors[0].Text("pointer") : "");
         Assert.Equal(before, await host.Database.Snapshot(user));
     }
 
