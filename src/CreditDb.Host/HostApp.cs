@@ -1,5 +1,6 @@
 using CreditDb.Host.Access;
 using CreditDb.Host.Api;
+using CreditDb.Host.Webhooks;
 using Microsoft.Extensions.Configuration.Json;
 using Microsoft.Extensions.FileProviders;
 using Npgsql;
@@ -38,6 +39,7 @@ internal static class HostApp
         builder.Services.AddHostedService(services => services.GetRequiredService<DatabaseWatch>());
 
         builder.Services.AddAccess();
+        builder.Services.AddWebhooks();
 
         builder.Services.AddExceptionHandler<Problems>();
         builder.Services.AddProblemDetails(options => options.CustomizeProblemDetails = Problems.Complete);
@@ -57,6 +59,7 @@ internal static class HostApp
 
         var admin = api.MapGroup("/admin").RequireAuthorization(AccessSetup.Administers);
         admin.MapKeys();
+        admin.MapWebhooks();
         return app;
     }
 }
