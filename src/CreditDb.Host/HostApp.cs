@@ -1,5 +1,6 @@
 using CreditDb.Host.Access;
 using CreditDb.Host.Api;
+using CreditDb.Host.Webhooks;
 using Microsoft.Extensions.Configuration.Json;
 using Microsoft.Extensions.FileProviders;
 using Npgsql;
@@ -39,6 +40,7 @@ internal static class HostApp
 
         builder.Services.AddAccess();
         builder.Services.AddApi();
+        builder.Services.AddWebhooks();
 
         builder.Services.AddExceptionHandler<Problems>();
         builder.Services.AddProblemDetails(options => options.CustomizeProblemDetails = Problems.Complete);
@@ -67,6 +69,7 @@ internal static class HostApp
         admin.MapKeys();
         admin.MapAdminAccounts();
         admin.MapAdminPrices();
+        admin.MapWebhooks();
         return app;
     }
 }

@@ -65,7 +65,7 @@ internal static class ApiDocument
             codes.Add("invalid_argument");
         if (operation.RequestBody is { Content: { } body })
         {
-            codes.AddRange(["malformed_json", "field_missing", "body_too_large", "unsupported_media_type"]);
+            codes.AddRange(["malformed_json", "body_too_large", "unsupported_media_type"]);
             if (metadata.OfType<RequestExample>().LastOrDefault() is { } example && body.TryGetValue("application/json", out var json))
                 json.Example = JsonNode.Parse(example.Json);
         }
@@ -155,7 +155,7 @@ internal static class ApiDocument
 
     private static int StatusOf(string code) => code switch
     {
-        "malformed_json" or "field_missing" or "invalid_idempotency_key" => 400,
+        "malformed_json" or "invalid_idempotency_key" => 400,
         "unauthenticated" => 401,
         "forbidden" => 403,
         "body_too_large" => 413,
@@ -176,7 +176,7 @@ internal static class ApiDocument
             ["code"] = code,
             ["traceId"] = "4bf92f3577b34da6a3ce929d0e0e4736",
         };
-        if (code is "invalid_argument" or "field_missing" or "malformed_json")
+        if (code is "invalid_argument" or "malformed_json")
             problem["errors"] = new JsonArray(new JsonObject { ["pointer"] = "#/" + DetailOf(code).Split(' ', ':')[0], ["detail"] = DetailOf(code) });
         if (code is "insufficient_credits")
             (problem["required"], problem["available"]) = (5, 3);
@@ -186,7 +186,6 @@ internal static class ApiDocument
     private static string DetailOf(string code) => code switch
     {
         "invalid_argument" => "quantity: must be greater than zero",
-        "field_missing" => "actionType: is missing",
         "malformed_json" => "qty is unknown here, of another type, or there twice.",
         "invalid_idempotency_key" => "Idempotency-Key: must have 1 to 255 visible ASCII characters.",
         "unauthenticated" => "The key or token is unknown, revoked or expired.",

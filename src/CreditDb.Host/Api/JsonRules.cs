@@ -35,7 +35,7 @@ internal static class JsonRules
         type.OnDeserialized = value =>
         {
             if (required.FirstOrDefault(field => field.Get!(value) is not { } given || given.Equals(Guid.Empty)) is { } missing)
-                throw new FieldException(FieldException.Missing, "$." + missing.Name);
+                throw new FieldException("is missing", "$." + missing.Name);
         };
     }
 
@@ -148,8 +148,6 @@ internal readonly record struct RawJson(string Text);
 /// <summary>What is wrong with a field. System.Text.Json adds the path where there is none.</summary>
 internal sealed class FieldException : JsonException
 {
-    public const string Missing = "is missing";
-
     public FieldException(string problem, string? path)
         : base(problem, path, null, null) => Problem = problem;
 

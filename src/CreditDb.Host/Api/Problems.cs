@@ -114,7 +114,7 @@ internal sealed partial class Problems(ILogger<Problems> logger) : IExceptionHan
         var field = json.Path?.TrimStart('$').Replace("['", "/", StringComparison.Ordinal).Replace("']", "", StringComparison.Ordinal)
             .Replace('[', '/').Replace("]", "", StringComparison.Ordinal).Replace('.', '/').Trim('/');
         return json is FieldException e
-            ? Document(400, e.Problem == FieldException.Missing ? "field_missing" : "invalid_argument", $"{field}: {e.Problem}", field)
+            ? Document(400, "invalid_argument", $"{field}: {e.Problem}", field)
             : Document(400, "malformed_json", string.IsNullOrEmpty(field)
                 ? "The body is not the JSON that this endpoint takes."
                 : $"The body is not the JSON that this endpoint takes: {field} is unknown here, of another type, or there twice.", field);
@@ -166,7 +166,7 @@ internal sealed partial class Problems(ILogger<Problems> logger) : IExceptionHan
         foreach (var (name, value) in fields)
         {
             if (value is not null && name is not ("success" or "code" or "error"))
-                problem.Extensions[name] = value;
+                problem.Extensions[name is "status" ? "state" : name] = value; // status is the document's own
         }
     }
 

@@ -75,6 +75,15 @@ public sealed class AuthorisationMatrixTests(ApiHost host) : IClassFixture<ApiHo
         ["DELETE /api/admin/plans/{planId}/features/{actionType}"] = Administers,
         ["GET /api/admin/packages"] = Administers,
         ["PUT /api/admin/packages/{packageId}"] = Administers,
+        ["GET /api/admin/webhooks"] = Administers,
+        ["POST /api/admin/webhooks"] = Administers,
+        ["PUT /api/admin/webhooks/{endpointId:guid}"] = Administers,
+        ["DELETE /api/admin/webhooks/{endpointId:guid}"] = Administers,
+        ["POST /api/admin/webhooks/{endpointId:guid}/test"] = Administers,
+        ["POST /api/admin/webhooks/{endpointId:guid}/rotate-secret"] = Administers,
+        ["POST /api/admin/webhooks/{endpointId:guid}/retry-dead"] = Administers,
+        ["GET /api/admin/webhooks/dead"] = Administers,
+        ["POST /api/admin/webhooks/dead/{deliveryId:guid}/retry"] = Administers,
     };
 
     [Fact]

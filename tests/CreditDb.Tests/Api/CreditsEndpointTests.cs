@@ -31,7 +31,7 @@ public sealed class CreditsEndpointTests(ApiHost host) : IClassFixture<ApiHost>
 
         Assert.Equal((true, "ok", "0"), await Ask(user, "send_email", 8));
         Assert.Equal((false, "insufficient_credits", "1"), await Ask(user, "create_agent", 1));
-        Assert.Equal((false, "unknown_action", ""), await Ask(user, "fly", 1));
+        Assert.Equal((false, "unknown_action", "0"), await Ask(user, "fly", 1));
         Assert.False((await Ask(Guid.NewGuid(), "send_email", 1)).Item1);
         await host.Service.Post("/api/credits/check", new { userId = user, actionType = "send_email", quantity = -1 }).ProblemAsync(400, "invalid_argument");
         Assert.Equal(4, await host.Database.Balance(user));
@@ -143,7 +143,7 @@ public sealed class CreditsEndpointTests(ApiHost host) : IClassFixture<ApiHost>
         await host.Service.Post("/api/credits/refunds", new { userId = user, logId = log, amount = 4 }).ProblemAsync(409, "already_settled");
         Assert.Equal(10, (await host.Service.Post("/api/credits/refunds", new { userId = user, logId = log }).JsonAsync()).Number("balanceAfter"));
         await host.Service.Post("/api/credits/refunds", new { userId = user, logId = 999 }).ProblemAsync(404, "not_found");
-        await host.Service.Post("/api/credits/refunds", new { userId = user }).ProblemAsync(400, "field_missing");
+        await host.Service.Post("/api/credits/refunds", new { userId = user }).ProblemAsync(400, "invalid_argument");
     }
 
     [Fact]

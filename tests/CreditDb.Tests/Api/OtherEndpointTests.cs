@@ -30,8 +30,9 @@ public sealed class OtherEndpointTests(ApiHost host) : IClassFixture<ApiHost>
     [Fact]
     public async Task Chat_messages_are_taken_until_there_is_none_left()
     {
-        var user = await host.Database.Account();
-        await host.Admin.Post($"/api/admin/accounts/{user}/grants", new { amount = 1, source = "trial", creditType = "chat_messages" }).JsonAsync();
+        var user = Guid.NewGuid();
+        await host.Service.Post("/api/accounts", new { userId = user }).JsonAsync(201);
+        await host.Admin.Post($"/api/admin/accounts/{user}/adjustments", new { amount = -19, reason = "all but one", creditType = "chat_messages" }).JsonAsync();
         using var person = await host.UserAsync(user, "spend:chat_message");
         Assert.Equal(0, (await person.Post("/api/chat/messages", new { }, "m").JsonAsync()).Number("remaining"));
         Assert.True((await person.Post("/api/chat/messages", new { }, "m").JsonAsync()).Flag("replayed"));
@@ -55,7 +56,7 @@ public sealed class OtherEndpointTests(ApiHost host) : IClassFixture<ApiHost>
             (unpaid.Flag("success"), unpaid.Text("code"), unpaid.Text("advice"), unpaid.Number("elapsedSeconds"), unpaid.Number("creditsOwed")));
         await host.Service.Post($"/api/chat/sessions/{Guid.NewGuid()}/time", new { userId = user, elapsedSeconds = 15 }).ProblemAsync(404, "not_found");
         await host.Service.Post($"/api/chat/sessions/{id}/time", new { userId = user, elapsedSeconds = -1 }).ProblemAsync(400, "invalid_argument");
-        await host.Service.Post($"/api/chat/sessions/{id}/time", new { userId = user }).ProblemAsync(400, "field_missing");
+        await host.Service.Post($"/api/chat/sessions/{id}/time", new { userId = user }).ProblemAsync(400, "invalid_argument");
     }
 
     [Fact]
@@ -68,6 +69,6 @@ public sealed class OtherEndpointTests(ApiHost host) : IClassFixture<ApiHost>
         Assert.Equal(5000, await host.Database.Balance(user));
         await host.Service.Post("/api/accounts", new { userId = Guid.NewGuid(), planId = "none" }).ProblemAsync(400, "invalid_argument");
         await host.Service.Post("/api/accounts", new { userId = Guid.NewGuid(), timeZone = "Mars" }).ProblemAsync(400, "invalid_argument");
-        await host.Service.Post("/api/accounts", new { userId = Guid.Empty }).ProblemAsync(400, "field_missing");
+        await host.Service.Post("/api/accounts", new { userId = Guid.Empty }).ProblemAsync(400, "invalid_argument");
     }
 }

@@ -17,7 +17,8 @@ public sealed class ReservationEndpointTests(ApiHost host) : IClassFixture<ApiHo
         var charged = await host.Service.Post($"/api/credits/reservations/{id}/commit", new { userId = user, quantity = 3, metadata = new { pages = 3 } }).JsonAsync();
         Assert.Equal((3, 1, 7), (charged.Number("creditsDeducted"), charged.Number("creditsReleased"), charged.Number("balanceAfter")));
         Assert.True((await host.Service.Post($"/api/credits/reservations/{id}/commit", new { userId = user, quantity = 3 }).JsonAsync()).Flag("replayed"));
-        await host.Service.Post($"/api/credits/reservations/{id}/commit", new { userId = user, quantity = 2 }).ProblemAsync(409, "reservation_settled");
+        var settled = await host.Service.Post($"/api/credits/reservations/{id}/commit", new { userId = user, quantity = 2 }).ProblemAsync(409, "reservation_settled");
+        Assert.Equal("committed", settled.Text("state"));
         await host.Service.Post($"/api/credits/reservations/{id}/release", new { userId = user }).ProblemAsync(409, "reservation_settled");
         await host.Service.Post($"/api/credits/reservations/{id}/extend", new { userId = user }).ProblemAsync(409, "reservation_settled");
         Assert.Equal(7, await host.Database.Balance(user));
@@ -29,7 +30,7 @@ public sealed class ReservationEndpointTests(ApiHost host) : IClassFixture<ApiHo
         var (user, other) = (await host.Database.Account(10), await host.Database.Account(10));
         var id = (await host.Service.Post("/api/credits/reservations", new { userId = user, actionType = "script_generation" }).JsonAsync()).Text("reservationId");
         await host.Service.Post($"/api/credits/reservations/{id}/release", new { userId = other }).ProblemAsync(404, "not_found");
-        await host.Service.Post($"/api/credits/reservations/{id}/release", new { }).ProblemAsync(400, "field_missing");
+        await host.Service.Post($"/api/credits/reservations/{id}/release", new { }).ProblemAsync(400, "invalid_argument");
         Assert.Equal(1, (await host.Service.Post($"/api/credits/reservations/{id}/release", new { userId = user, reason = "failed" }).JsonAsync()).Number("creditsReleased"));
         Assert.True((await host.Service.Post($"/api/credits/reservations/{id}/release", new { userId = user }).JsonAsync()).Flag("replayed"));
         Assert.Equal((10, 10), (await host.Database.Balance(user), await host.Database.Balance(other)));

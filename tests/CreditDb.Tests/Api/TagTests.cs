@@ -35,11 +35,11 @@ public sealed class TagTests(ApiHost host) : IClassFixture<ApiHost>
     }
 
     [Fact]
-    public async Task Tags_of_two_users_and_two_kinds_of_credits_differ()
+    public async Task Tags_of_two_balances_and_two_kinds_of_credits_differ()
     {
         async Task<string> Tag(Guid user, string type = "credits") =>
             (await host.Service.Get($"/api/credits/balance?userId={user}&creditType={type}")).Headers.ETag!.ToString();
-        var (one, two) = (await host.Database.Account(10), await host.Database.Account(10));
+        var (one, two) = (await host.Database.Account(10), await host.Database.Account(11));
         string[] tags = [await Tag(one), await Tag(two), await Tag(one, "chat_messages")];
         Assert.Equal(3, tags.Distinct().Count());
     }
