@@ -165,8 +165,9 @@ internal sealed partial class Problems(ILogger<Problems> logger) : IExceptionHan
     {
         foreach (var (name, value) in fields)
         {
+            // The document has a status of its own.
             if (value is not null && name is not ("success" or "code" or "error"))
-                problem.Extensions[name is "status" ? "state" : name] = value; // status is the document's own
+                problem.Extensions[name is "status" ? "state" : name] = value;
         }
     }
 
