@@ -17,6 +17,7 @@ declare
   v_credit_type text;
   v_price numeric(20,6);
   v_outcome jsonb;
+  v_change_no bigint;
   v_result jsonb;
 begin
   -- The usual charge reads the price, and then one statement locks the wallet by updating it, looking at that row alone. Whatever is not so simple
@@ -27,6 +28,22 @@ begin
     into v_credit_type, v_price, v_outcome
     from credits.credit_costs c
     where c.action_type = p_action_type;
+  elsif p_quantity = 1 and length(p_idempotency_key) between 1 and 255 and p_metadata = '{}' then
+    -- That the key is new is read before the lock, and is true under it if the wallet is still as it was in this very snapshot: whoever writes or
+    -- erases a key holds the lock and moves the change counter. A key that has expired counts as used here; charge() knows better.
+    select c.credit_type, c.usual_price, c.usual_outcome, w.change_no
+    into v_credit_type, v_price, v_outcome, v_change_no
+    from credits.credit_costs c
+    join credits.wallets w on w.user_id = p_user_id and w.credit_type = c.credit_type
+    where c.action_type = p_action_type
+      and not exists (
+        select
+        from credits.charge_keys k
+        where k.user_id = p_user_id and k.credit_type = c.credit_type and k.source = 'caller' and k.key = p_idempotency_key)
+      and not exists (
+        select
+        from credits.charge_keys k
+        where k.user_id = p_user_id and k.credit_type = c.credit_type and k.source = 'erased');
   end if;
   with w as (
     update credits.wallets w
@@ -37,6 +54,7 @@ begin
       open_remaining = w.open_remaining - v_price
     where w.user_id = p_user_id and w.credit_type = v_credit_type and w.is_active and w.debt = 0
       and w.open_remaining > v_price and w.next_due_at > v_now + interval '1 hour'
+      and (w.change_no = v_change_no) is not false
     returning w.entry_no, w.balance, w.last_entry_at, w.open_grant_no
   )
   insert into credits.credit_ledger
@@ -49,6 +67,13 @@ begin
     'balance_before', trim_scale(balance_after + v_price), 'balance_after', trim_scale(balance_after), 'log_id', entry_no)
   into v_result;
   if found then
+    if v_change_no is not null then
+      insert into credits.charge_keys
+        (user_id, credit_type, source, key, function_name, fingerprint, entry_no, result, created_at, expires_at)
+      values
+        (p_user_id, v_credit_type, 'caller', p_idempotency_key, 'deduct_credits_for_action',
+          credits.charge_fingerprint(p_action_type, 1, p_reference_id), (v_result ->> 'log_id')::bigint, v_result, v_now, v_now + interval '30 days');
+    end if;
     return v_result;
   end if;
 
