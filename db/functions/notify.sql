@@ -15,7 +15,7 @@ volatile
 as $$
 declare
   -- Later is more telling.
-  c_types constant text[] := '{reset,low_balance,exhausted,expiring_soon,deduction_failed,purchase}';
+  c_types constant text[] := '{reset,low_balance,exhausted,expiring_soon,deduction_failed,top_up_failed,purchase}';
   v_superseded uuid[];
   v_notification credits.notifications;
 begin

@@ -10,6 +10,7 @@ declare
   c_reading constant text[] := array['actor', 'clock_now', 'fail', 'check_argument', 'check_amount', 'outcome', 'price_of', 'due_steps',
     'period_start', 'period_number', 'plan_terms', 'allocations_of', 'get_credit_balance', 'get_balance_at', 'can_perform_action',
     'get_usage_stats', 'get_feature_usage', 'usage_tail',
+    'list_purchases', 'get_top_up', 'top_up_spent',
     'project_wallet', 'owed_payments'];
   c_verifying constant text[] := array['verify_ledger', 'verify_slice', 'verify_attachments', 'trigger_signature'];
   c_charging constant text[] := array['user_id_for', 'uuid_v5', 'sha1', 'open_account', 'deduct_credits_for_action', 'deduct_call_credits',
@@ -20,6 +21,7 @@ declare
     'track_usage_and_deduct_credits', 'roll_up_usage',
     'open_chat_session', 'record_chat_time',
     'create_purchase',
+    'set_top_up',
     'set_threshold', 'notify_expiring', 'read_notifications'];
   c_administering constant text[] := array['grant_credits', 'add_purchased_credits', 'adjust_credits', 'change_plan', 'rollback_reset', 'set_cost', 'attach_charge', 'detach_charge',
     'charge_rows', 'carry_row', 'check_column', 'ensure_trigger', 'register_attachment', 'register_trigger', 'unregister_attachment', 'drop_charge_triggers',
@@ -30,12 +32,14 @@ declare
     'attach_accounts', 'detach_accounts', 'open_accounts'];
   -- What the host is made of.
   c_hosting constant text[] := array[
+    'apply_payment_event', 'retry_payment_event', 'dismiss_payment_event', 'list_payment_events', 'keep_checkout', 'begin_top_ups',
     'create_api_key', 'find_api_key', 'note_api_key_use', 'revoke_api_key', 'list_api_keys',
     'get_data_protection_keys', 'store_data_protection_key',
     'set_webhook_endpoint', 'rotate_webhook_secret', 'delete_webhook_endpoint', 'get_webhook_endpoints', 'get_webhook_target', 'claim_webhook_deliveries',
     'finish_webhook_delivery', 'get_dead_webhooks', 'retry_dead_webhooks', 'purge_webhook_deliveries'];
-  -- Read through functions only: secrets, or what they are checked by.
+  -- Read through functions only: secrets, what they are checked by, and what providers tell about people of all accounts.
   c_sealed constant text[] := array['schemaversions', 'applied_objects',
+    'payment_events',
     'api_keys', 'data_protection_keys',
     'webhook_endpoints'];
   v_role text;
@@ -87,6 +91,7 @@ begin
       where c.relnamespace = 'credits'::regnamespace and c.relkind in ('r', 'v', 'p')
         and c.relname <> all (c_sealed)
         and (r.role <> c_user or c.relname not in ('charge_attachments', 'credit_cost_changes'))
+        and (r.role <> c_user or c.relname <> 'payments')
     ), granted as (
       select 'schema credits' as object, lower(x.privilege_type) as privilege, coalesce(g.rolname, 'public') as role
       from pg_catalog.pg_namespace n

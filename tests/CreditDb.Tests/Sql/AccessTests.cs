@@ -9,6 +9,7 @@ public sealed class AccessTests(TestDatabase db) : IClassFixture<TestDatabase>
         ["get_credit_balance", "can_perform_action", "clock_now", "actor", "fail", "check_argument", "check_amount", "outcome", "price_of", "due_steps", "period_start", "period_number",
         "plan_terms", "allocations_of", "get_balance_at",
         "get_usage_stats", "get_feature_usage", "usage_tail",
+        "list_purchases", "get_top_up", "top_up_spent",
         "project_wallet", "owed_payments"];
 
     private static readonly string[] Verifying = ["verify_ledger", "verify_slice", "verify_attachments", "trigger_signature"];
@@ -21,6 +22,7 @@ public sealed class AccessTests(TestDatabase db) : IClassFixture<TestDatabase>
         "deduct_credits_batch", "deduct_chat_message", "reserve_credits", "extend_reservation", "commit_reservation", "release_reservation", "refund_credits", "settle_due_wallets",
         "track_usage_and_deduct_credits", "roll_up_usage",
         "create_purchase",
+        "set_top_up",
         "set_threshold", "notify_expiring", "read_notifications",
     ];
 
@@ -39,6 +41,7 @@ public sealed class AccessTests(TestDatabase db) : IClassFixture<TestDatabase>
     /// <summary>What only the host calls.</summary>
     internal static readonly string[] Hosting =
     [
+        "apply_payment_event", "retry_payment_event", "dismiss_payment_event", "list_payment_events", "keep_checkout", "begin_top_ups",
         "create_api_key", "find_api_key", "note_api_key_use", "revoke_api_key", "list_api_keys",
         "get_data_protection_keys", "store_data_protection_key",
         "set_webhook_endpoint", "rotate_webhook_secret", "delete_webhook_endpoint", "get_webhook_endpoints", "get_webhook_target", "claim_webhook_deliveries",
