@@ -1,5 +1,6 @@
 using CreditDb.Host.Access;
 using CreditDb.Host.Api;
+using CreditDb.Host.Payments;
 using CreditDb.Host.Webhooks;
 using Microsoft.Extensions.Configuration.Json;
 using Microsoft.Extensions.FileProviders;
@@ -39,6 +40,7 @@ internal static class HostApp
         builder.Services.AddHostedService(services => services.GetRequiredService<DatabaseWatch>());
 
         builder.Services.AddAccess();
+        builder.AddPayments(database.Server is not null);
         builder.Services.AddWebhooks();
 
         builder.Services.AddExceptionHandler<Problems>();
@@ -56,9 +58,12 @@ internal static class HostApp
         var api = app.MapGroup("/api");
         api.MapTokens();
         api.MapCredits();
+        api.MapPurchases();
+        app.MapPaymentProvider();
 
         var admin = api.MapGroup("/admin").RequireAuthorization(AccessSetup.Administers);
         admin.MapKeys();
+        admin.MapPaymentAdministration();
         admin.MapWebhooks();
         return app;
     }

@@ -128,7 +128,7 @@ internal sealed partial class Problems(ILogger<Problems> logger) : IExceptionHan
     {
         foreach (var (name, value) in fields)
         {
-            if (value is not null && name is not ("success" or "code" or "error"))
+            if (value is not null && name is not ("success" or "code" or "error" or "status"))
                 problem.Extensions[name] = value;
         }
     }
