@@ -1,5 +1,6 @@
 using CreditDb.Host.Access;
 using CreditDb.Host.Api;
+using CreditDb.Host.Operations;
 using CreditDb.Host.Webhooks;
 using Microsoft.Extensions.Configuration.Json;
 using Microsoft.Extensions.FileProviders;
@@ -39,6 +40,7 @@ internal static class HostApp
         builder.Services.AddHostedService(services => services.GetRequiredService<DatabaseWatch>());
 
         builder.Services.AddAccess();
+        builder.Services.AddOperations();
         builder.Services.AddWebhooks();
 
         builder.Services.AddExceptionHandler<Problems>();
@@ -52,6 +54,8 @@ internal static class HostApp
         app.UseAuthentication();
         app.UseRateLimiter();
         app.UseAuthorization();
+
+        app.MapOperations();
 
         var api = app.MapGroup("/api");
         api.MapTokens();
