@@ -1,5 +1,6 @@
 using CreditDb.Host.Access;
 using CreditDb.Host.Api;
+using CreditDb.Host.Operations;
 using CreditDb.Host.Payments;
 using CreditDb.Host.Webhooks;
 using Microsoft.Extensions.Configuration.Json;
@@ -41,6 +42,7 @@ internal static class HostApp
 
         builder.Services.AddAccess();
         builder.AddPayments(database.Server is not null);
+        builder.Services.AddOperations();
         builder.Services.AddWebhooks();
 
         builder.Services.AddExceptionHandler<Problems>();
@@ -54,6 +56,8 @@ internal static class HostApp
         app.UseAuthentication();
         app.UseRateLimiter();
         app.UseAuthorization();
+
+        app.MapOperations();
 
         var api = app.MapGroup("/api");
         api.MapTokens();

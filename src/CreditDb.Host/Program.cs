@@ -11,6 +11,7 @@ var root = new RootCommand($"CreditDb: usage credits inside your own PostgreSQL.
     RollbackCommand.Create(),
     VerifyCommand.Create(),
     DocsCommand.Create(),
+    KeysCommand.Create(),
     sql,
 };
 root.Action = serve.Action;

@@ -47,7 +47,7 @@ internal sealed class CallerAuthentication(
             return header[(SchemeName.Length + 1)..].Trim();
 
         // A browser's EventSource cannot send headers.
-        return Context.GetEndpoint()?.Metadata.GetMetadata<TokenInQuery>() is not null && Request.Query["access_token"].ToString() is { Length: > 0 } query ? query : null;
+        return Context.GetEndpoint()?.Metadata.GetMetadata<TokenInQuery>() is not null && HiddenTokens.Of(Context) is { } token ? token : null;
     }
 
     private static AuthenticateResult Success(string keyId, string[] scopes, Guid? user)
