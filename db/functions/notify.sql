@@ -16,6 +16,7 @@ as $$
 declare
   -- Later is more telling.
   c_types constant text[] := '{reset,low_balance,exhausted,expiring_soon,deduction_failed,purchase}';
+  v_change_no bigint;
 begin
   if exists (
     select
@@ -30,10 +31,15 @@ begin
   where n.user_id = p_user_id and n.read_at is null and n.statement_at = statement_timestamp() and n.repeats = 1
     and (n.type, n.credit_type, n.action_type) <> (p_type, p_credit_type, p_action_type);
 
+  -- Above all that anybody has seen, as nobody else moves it before this commits; save_wallet() never moves it back.
+  update credits.wallets w
+  set change_no = w.change_no + 1
+  where w.user_id = p_user_id and w.credit_type = p_credit_type
+  returning w.change_no into v_change_no;
   insert into credits.notifications
-    (user_id, type, severity, credit_type, action_type, title, message, details, created_at, updated_at)
+    (user_id, type, severity, credit_type, action_type, title, message, details, created_at, updated_at, change_no)
   values
-    (p_user_id, p_type, p_severity, p_credit_type, p_action_type, p_title, p_message, p_details, p_now, p_now)
+    (p_user_id, p_type, p_severity, p_credit_type, p_action_type, p_title, p_message, p_details, p_now, p_now, coalesce(v_change_no, 0))
   on conflict (user_id, type, credit_type, action_type) where read_at is null
   do update set
     title = excluded.title,
@@ -41,7 +47,8 @@ begin
     details = excluded.details,
     repeats = notifications.repeats + 1,
     updated_at = excluded.updated_at,
-    statement_at = excluded.statement_at;
+    statement_at = excluded.statement_at,
+    change_no = excluded.change_no;
   return true;
 end
 $$;
@@ -49,4 +56,4 @@ $$;
 comment on function credits.notify(uuid, text, text, text, text, text, text, jsonb, timestamptz) is
   'Internal. Tells a user something: a new notification, or one more repeat of the unread one of the same type, credit type and action. '
   'Of what one statement of the client has to tell a user, only the most telling stays; false if that is something else. '
-  'Called under the wallet''s lock where there is a wallet, which serialises the writers of one user; the caller moves change_no.';
+  'Called under the wallet''s lock where there is a wallet, which serialises the writers of one user. Moves change_no.';

@@ -31,6 +31,7 @@ declare
   -- What the host is made of.
   c_hosting constant text[] := array[
     'create_api_key', 'find_api_key', 'note_api_key_use', 'revoke_api_key', 'list_api_keys',
+    'get_changes', 'get_changed_users',
     'get_data_protection_keys', 'store_data_protection_key'];
   -- Read through functions only: secrets, or what they are checked by.
   c_sealed constant text[] := array['schemaversions', 'applied_objects',

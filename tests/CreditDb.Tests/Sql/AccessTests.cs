@@ -40,6 +40,7 @@ public sealed class AccessTests(TestDatabase db) : IClassFixture<TestDatabase>
     internal static readonly string[] Hosting =
     [
         "create_api_key", "find_api_key", "note_api_key_use", "revoke_api_key", "list_api_keys",
+        "get_changes", "get_changed_users",
         "get_data_protection_keys", "store_data_protection_key",
     ];
 
