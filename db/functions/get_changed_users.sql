@@ -3,7 +3,7 @@ create or replace function credits.get_changed_users(
   p_change_nos bigint[],
   p_due_ats timestamptz[]
 )
-returns setof uuid
+returns table (user_id uuid, change_no bigint, is_due boolean)
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
@@ -12,11 +12,11 @@ declare
   v_now timestamptz := credits.clock_now();
 begin
   return query
-  select k.user_id
+  select k.user_id, c.change_no, coalesce(k.due_at <= v_now, false)
   from unnest(p_user_ids, p_change_nos, p_due_ats) k (user_id, change_no, due_at)
   cross join lateral (
     -- A wallet that was opened counts too.
-    select coalesce(sum(w.change_no + 1), 0) as change_no
+    select coalesce(sum(w.change_no + 1), 0)::bigint as change_no
     from credits.wallets w
     where w.user_id = k.user_id
   ) c
@@ -25,5 +25,5 @@ end
 $$;
 
 comment on function credits.get_changed_users(uuid[], bigint[], timestamptz[]) is
-  'Which of the users that somebody watches have changed since get_changes() returned these change_no and due_at of them: a few times a second, one look at their '
-  'wallets by key. Reads only and locks nothing.';
+  'Which of the users that somebody watches have changed, or fall due: p_change_nos is what this function last returned of them (null: return them), p_due_ats the due_at of '
+  'get_changes(). For a few times a second: one look at their wallets, by key. Reads only and locks nothing.';

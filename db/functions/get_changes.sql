@@ -133,5 +133,5 @@ $$;
 comment on function credits.get_changes(uuid, jsonb, integer) is
   'What a user who watches has to be shown. p_position says what was shown, {credit_type: {entry_no, change_no, told_no, told_id}}: the entries and notifications since then, in order, up to '
   'p_limit of each and wallet; null, or a position that the books were never at or have left far behind: a snapshot with the latest entries and what is unread. Per wallet its '
-  'balance as of now, change_no, and is_complete if nothing more is to come; for get_changed_users() the user''s change_no, and due_at, when a balance changes by time alone. '
+  'balance as of now, change_no, and is_complete if nothing more is to come; the user''s change_no as get_changed_users() counts it, and due_at, when a balance changes by time alone. '
   'Code ok or unknown_account. One snapshot of the database; reads only and locks nothing. Raises UC001 for malformed arguments.';

@@ -1,5 +1,6 @@
 using CreditDb.Host.Access;
 using CreditDb.Host.Api;
+using CreditDb.Host.Live;
 using Microsoft.Extensions.Configuration.Json;
 using Microsoft.Extensions.FileProviders;
 using Npgsql;
@@ -38,6 +39,7 @@ internal static class HostApp
         builder.Services.AddHostedService(services => services.GetRequiredService<DatabaseWatch>());
 
         builder.Services.AddAccess();
+        builder.Services.AddLive();
 
         builder.Services.AddExceptionHandler<Problems>();
         builder.Services.AddProblemDetails(options => options.CustomizeProblemDetails = Problems.Complete);
@@ -51,9 +53,10 @@ internal static class HostApp
         app.UseRateLimiter();
         app.UseAuthorization();
 
-        var api = app.MapGroup("/api");
+        var api = app.MapGroup("/api").ShowsAtOnce();
         api.MapTokens();
         api.MapCredits();
+        api.MapEvents();
 
         var admin = api.MapGroup("/admin").RequireAuthorization(AccessSetup.Administers);
         admin.MapKeys();
