@@ -25,6 +25,16 @@ internal sealed partial class LiveUpdates(SqlCaller sql, ApiKeys keys, LiveMetri
     private TaskCompletionSource _somebody = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private bool _isAway;
 
+    /// <summary>How many streams are open.</summary>
+    public int Streams
+    {
+        get
+        {
+            lock (_lock)
+                return _subscriptions.Values.Sum(s => s.Count);
+        }
+    }
+
     public LiveSubscription Subscribe(Guid user, string keyId)
     {
         lock (_lock)
