@@ -50,7 +50,7 @@ begin
       select o.credit_type from credits.wallets o where o.user_id = p_user_id
     ) t
     left join credits.wallets w on w.user_id = p_user_id and w.credit_type = t.credit_type
-    order by t.credit_type
+    order by t.credit_type <> 'credits', t.credit_type
   loop
     v_balance := credits.get_credit_balance(p_user_id, v_wallet.credit_type);
     v_seen := p_position -> v_wallet.credit_type;

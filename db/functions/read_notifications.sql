@@ -11,17 +11,23 @@ as $$
 declare
   v_now timestamptz;
   v_read integer;
+  v_credit_types text[];
 begin
   perform credits.check_argument(p_user_id is not null, 'p_user_id', 'must not be null');
   -- Whoever tells something holds the wallet first and the notification second.
   v_now := credits.lock_wallets(p_user_id);
-  update credits.notifications n
-  set read_at = v_now,
-    change_no = coalesce((select w.change_no + 1 from credits.wallets w where w.user_id = p_user_id and w.credit_type = n.credit_type), 0)
-  where n.user_id = p_user_id and n.notification_id = coalesce(p_notification_id, n.notification_id) and n.read_at is null;
-  get diagnostics v_read = row_count;
+  with marked as (
+    update credits.notifications n
+    set read_at = v_now,
+      change_no = coalesce((select w.change_no + 1 from credits.wallets w where w.user_id = p_user_id and w.credit_type = n.credit_type), 0)
+    where n.user_id = p_user_id and n.notification_id = coalesce(p_notification_id, n.notification_id) and n.read_at is null
+    returning n.credit_type
+  )
+  select count(*), array_agg(distinct m.credit_type) into v_read, v_credit_types from marked m;
   if v_read > 0 then
-    update credits.wallets w set change_no = w.change_no + 1 where w.user_id = p_user_id;
+    update credits.wallets w
+    set change_no = w.change_no + 1
+    where w.user_id = p_user_id and w.credit_type = any (v_credit_types);
   elsif p_notification_id is not null
     and not exists (select from credits.notifications n where n.user_id = p_user_id and n.notification_id = p_notification_id)
   then

@@ -14,6 +14,7 @@ internal sealed class EventStream : IAsyncDisposable
     private readonly CancellationTokenSource _stop = new();
     private readonly Channel<Event> _events = Channel.CreateUnbounded<Event>();
     private readonly Task _reading;
+    private bool _isDisposed;
 
     private EventStream(HttpResponseMessage response)
     {
@@ -80,6 +81,9 @@ internal sealed class EventStream : IAsyncDisposable
 
     public async ValueTask DisposeAsync()
     {
+        if (_isDisposed)
+            return;
+        _isDisposed = true;
         await _stop.CancelAsync();
         _response.Dispose();
         await _reading;

@@ -21,7 +21,7 @@ public sealed class LiveTests(ApiHost host) : IClassFixture<ApiHost>
         using var person = await host.UserAsync(user);
         await using var stream = await EventStream.OpenAsync(person);
         var snapshot = await stream.NextAsync("snapshot");
-        Assert.Equal(["credits 98"], snapshot.GetProperty("balances").EnumerateArray().Select(b => $"{b.Text("creditType")} {b.Number("total")}"));
+        Assert.Equal(["credits 98", "chat_messages 0"], snapshot.GetProperty("balances").EnumerateArray().Select(b => $"{b.Text("creditType")} {b.Number("total")}"));
         Assert.Equal(["deduction_failed"], snapshot.GetProperty("notifications").EnumerateArray().Select(n => n.Text("type")));
         Assert.Equal(["usage -2", "grant 100"], snapshot.GetProperty("entries").EnumerateArray().Select(e => $"{e.Text("kind")} {e.Number("amount")}"));
         Assert.InRange(stream.Retry, 1000, 5000);
