@@ -23,7 +23,7 @@ internal sealed partial class LiveUpdates(SqlCaller sql, ApiKeys keys, LiveMetri
     // The API keeps its connections, however many streams wake at once.
     private readonly SemaphoreSlim _reads = new(ReadsAtOnce);
     private TaskCompletionSource _somebody = new(TaskCreationOptions.RunContinuationsAsynchronously);
-    private bool _isAway;
+    private volatile bool _isAway;
 
     /// <summary>How many streams are open.</summary>
     public int Streams

@@ -14,8 +14,6 @@ namespace CreditDb.Tests.Api;
 /// <summary>Live updates as a server has them: many readers, slow ones, none, a clock that moves, and a database that goes away.</summary>
 public sealed class LiveServerTests(ApiHost host) : IClassFixture<ApiHost>
 {
-    private const string Charge = "select credits.deduct_credits_for_action($1, 'prompt_formatting', $2)";
-
     private static CancellationToken Ct => TestContext.Current.CancellationToken;
 
     [Fact]
@@ -90,27 +88,25 @@ public sealed class LiveServerTests(ApiHost host) : IClassFixture<ApiHost>
     {
         var user = Guid.NewGuid();
         await host.Database.Run("select credits.open_account($1, 'free')", user);
-        await host.Database.Run("select credits.grant_credits($1, 7, 'promotional', credits.clock_now() + interval '2 seconds')", user);
-        await host.Database.Run("select credits.reserve_credits($1, 'create_agent', 1, interval '4 seconds')", user);
+        await host.Database.Run("select credits.grant_credits($1, 7, 'promotional', credits.clock_now() + interval '5 seconds')", user);
+        await host.Database.Run("select credits.reserve_credits($1, 'create_agent', 1, interval '8 seconds')", user);
         await using var stream = await EventStream.OpenAsync(host.Service, $"?userId={user}");
         Assert.Equal(102, (await stream.NextAsync("snapshot")).GetProperty("balances")[0].Number("total"));
 
         // Nobody writes: the balance changes by time alone, twice.
         var began = Stopwatch.GetTimestamp();
-        Assert.Equal(95, (await stream.NextAsync("balance")).Number("total"));
-        Assert.InRange(Stopwatch.GetElapsedTime(began).TotalSeconds, 0, 4);
-        Assert.Equal(100, (await stream.NextAsync("balance")).Number("total"));
-        Assert.InRange(Stopwatch.GetElapsedTime(began).TotalSeconds, 1, 6);
-        await stream.QuietAsync(1000);
+        var events = await stream.UntilBalanceAsync(95);
+        events.AddRange(await stream.UntilBalanceAsync(100));
+        Assert.InRange(Stopwatch.GetElapsedTime(began).TotalSeconds, 2, 10);
         var id = stream.LastId;
         await stream.DisposeAsync();
 
         // The entries come when they are written, also to those who went away.
         await host.Database.Run("select credits.settle_due_wallets(1000)");
         await using var back = await EventStream.OpenAsync(host.Service, $"?userId={user}", id);
-        var events = await back.UntilAsync(e => e.Type == "balance");
-        Assert.Equal(["expiry -7", "release 5"], events.Where(e => e.Type == "entry").Select(e => $"{e.Data.Text("kind")} {e.Data.Number("amount")}").Order().Take(2));
-        Assert.Equal(100, events[^1].Data.Number("total"));
+        await host.Database.Run("select credits.deduct_credits_for_action($1, 'prompt_formatting')", user);
+        events.AddRange(await back.UntilBalanceAsync(99));
+        Assert.Equal(["expiry -7", "release 5", "usage -1"], events.Where(e => e.Type == "entry").Select(e => $"{e.Data.Text("kind")} {e.Data.Number("amount")}"));
     }
 
     [Fact]
@@ -141,6 +137,67 @@ public sealed class LiveServerTests(ApiHost host) : IClassFixture<ApiHost>
         await Eventually.TrueAsync(() => LiveTests.Streams(app.Services) == 1, "The reader that does not read was not dropped.");
         var all = await good.UntilBalanceAsync(960_000);
         Assert.Equal(40_000, all.Count(e => e.Type == "entry"));
+    }
+
+    [Fact]
+    public async Task The_example_client_follows_a_user_through_a_restart_of_the_host()
+    {
+        var node = Tools.Find("node");
+        Assert.SkipUnless(node is not null, "Node.js is not installed.");
+        var user = await host.Database.Account(10);
+        var (folder, port) = (TestFolder.Create(), FreePort());
+        var script = Path.Combine(folder, "follow.mjs");
+        await File.WriteAllTextAsync(script, $$"""
+            import { follow } from '{{new Uri(Path.Combine(Pages.Repository, "docs/examples/live-updates.mjs"))}}';
+            const stop = follow({
+              url: 'http://127.0.0.1:{{port}}/api/usage/events?userId={{user}}',
+              token: async () => process.env.KEY,
+              on: {
+                snapshot: s => console.log('snapshot', s.balances[0].total),
+                entry: e => console.log('entry', e.entryNo),
+                balance: b => { console.log('balance', b.total); if (b.total === 7) stop(); },
+                end: e => console.log('end', e.reason),
+              },
+            });
+            """, Ct);
+        var environment = new Dictionary<string, string?> { ["ConnectionStrings__CreditDb"] = host.Database.ConnectionString, ["URLS"] = $"http://127.0.0.1:{port}" };
+        var start = new ProcessStartInfo(node, [script]) { RedirectStandardOutput = true, Environment = { ["KEY"] = host.Service.DefaultRequestHeaders.Authorization!.Parameter } };
+        using var client = Process.Start(start)!;
+        try
+        {
+            var lines = new List<string?>();
+            async Task UntilAsync(string line)
+            {
+                do
+                    lines.Add(await client.StandardOutput.ReadLineAsync(Ct).AsTask().WaitAsync(TimeSpan.FromSeconds(60), Ct));
+                while (lines[^1] is { } last && last != line);
+                Assert.Equal(line, lines[^1]);
+            }
+
+            using (var first = HostProcess.Start([], environment))
+            {
+                await UntilAsync("snapshot 10");
+                await host.Database.Run("select credits.deduct_credits_for_action($1, 'prompt_formatting')", user);
+                await UntilAsync("balance 9");
+                var began = Stopwatch.GetTimestamp();
+                Assert.Equal(0, (await first.TerminateAsync()).ExitCode);
+                Assert.True(Stopwatch.GetElapsedTime(began) < TimeSpan.FromSeconds(10), "A stream kept the host from stopping.");
+                await UntilAsync("end shutdown");
+            }
+
+            await host.Database.Run("select credits.deduct_credits_for_action($1, 'prompt_formatting')", user);
+            await host.Database.Run("select credits.deduct_credits_for_action($1, 'prompt_formatting')", user);
+            using var second = HostProcess.Start([], environment);
+            await UntilAsync("balance 7");
+            Assert.Equal(["snapshot 10", "entry 2", "balance 9", "end shutdown", "entry 3", "entry 4", "balance 7"], lines);
+            await client.WaitForExitAsync(Ct).WaitAsync(TimeSpan.FromSeconds(10), Ct);
+        }
+        finally
+        {
+            if (!client.HasExited)
+                client.Kill();
+            Directory.Delete(folder, recursive: true);
+        }
     }
 
     [Fact]

@@ -68,7 +68,8 @@ public sealed class ChangesTests(TestDatabase db) : IClassFixture<TestDatabase>
         var seen = new List<(Guid Id, long ChangeNo)>();
         var position = Position(await db.Json("select credits.get_changes($1)", user));
         using var done = new CancellationTokenSource();
-        var watching = Task.Run(async () =>
+        var watching = WatchAsync();
+        async Task WatchAsync()
         {
             for (var last = false; !last;)
             {
@@ -79,18 +80,19 @@ public sealed class ChangesTests(TestDatabase db) : IClassFixture<TestDatabase>
                     seen.AddRange(wallet.GetProperty("notifications").EnumerateArray().Select(n => (n.GetProperty("notification_id").GetGuid(), (long)n.Number("change_no"))));
                 position = Position(changes);
             }
-        });
+        }
+
         string[] work =
         [
             "select credits.deduct_credits_for_action($1, 'create_agent', 1000)", "select credits.deduct_credits_for_action($1, 'send_email', 1000)",
             "select credits.deduct_chat_message($1)", "select credits.read_notifications($1)",
         ];
-        await Task.WhenAll(work.Select(sql => Task.Run(async () =>
+        await Task.WhenAll(work.Select(async sql =>
         {
             await using var connection = await db.Source.OpenConnectionAsync();
             for (var i = 0; i < 60; i++)
                 await connection.Run(sql, user);
-        })));
+        }));
         await done.CancelAsync();
         await watching;
         Assert.Equal(seen.Count, seen.Distinct().Count());
