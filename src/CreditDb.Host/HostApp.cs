@@ -1,6 +1,7 @@
 using CreditDb.Host.Access;
 using CreditDb.Host.Api;
 using CreditDb.Host.Live;
+using CreditDb.Host.Webhooks;
 using Microsoft.Extensions.Configuration.Json;
 using Microsoft.Extensions.FileProviders;
 using Npgsql;
@@ -40,6 +41,7 @@ internal static class HostApp
 
         builder.Services.AddAccess();
         builder.Services.AddLive();
+        builder.Services.AddWebhooks();
 
         builder.Services.AddExceptionHandler<Problems>();
         builder.Services.AddProblemDetails(options => options.CustomizeProblemDetails = Problems.Complete);
@@ -60,6 +62,7 @@ internal static class HostApp
 
         var admin = api.MapGroup("/admin").RequireAuthorization(AccessSetup.Administers);
         admin.MapKeys();
+        admin.MapWebhooks();
         return app;
     }
 }

@@ -11,7 +11,8 @@ with topics (n, title, pattern) as (
     (7, 'Usage', '^(track_usage_.*|get_.*_usage|get_usage_.*|roll_up_usage)$'),
     (8, 'Administration', null),
     (9, 'Triggers and attachments', '^(attach|detach)_'),
-    (10, 'Verification', '^verify_')
+    (10, 'Verification', '^verify_'),
+    (11, 'Webhooks', '_webhooks?(_|$)')
 ), roles as (
   select r.oid, k.name, k.n
   from (values (1, 'app'), (2, 'admin'), (3, 'reader'), (4, 'user')) k (n, name)
