@@ -84,7 +84,7 @@ begin
       (
         select o.*
         from credits.notifications o
-        where p_position is not null and o.user_id = p_user_id and o.credit_type = v_wallet.credit_type
+        where p_position is not null and v_until = v_wallet.entry_no and o.user_id = p_user_id and o.credit_type = v_wallet.credit_type
           and o.change_no >= coalesce((v_seen ->> 'told_no')::bigint, 0)
           and (o.change_no, o.notification_id) > (coalesce((v_seen ->> 'told_no')::bigint, 0),
             coalesce((v_seen ->> 'told_id')::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff'))

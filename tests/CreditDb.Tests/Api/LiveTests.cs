@@ -193,7 +193,7 @@ public sealed class LiveTests(ApiHost host) : IClassFixture<ApiHost>
 
         await host.Database.Run(
             "select credits.complete_purchase($1, ((credits.create_purchase($1, (select package_id from credits.credit_packages order by 1 limit 1), 'sandbox')) ->> 'purchase_id')::uuid, 'p-1')", user);
-        Assert.Contains(await stream.UntilAsync(e => e.Type == "notification"), e => e.Data.Text("type") == "purchase");
+        Assert.Contains(await stream.UntilAsync(e => e.Type == "notification"), e => e.Type == "notification" && e.Data.Text("type") == "purchase");
         await stream.NextAsync("balance");
     }
 
@@ -212,8 +212,8 @@ public sealed class LiveTests(ApiHost host) : IClassFixture<ApiHost>
         await host.Database.Run("select credits.reactivate_account($1)", user);
         await stream.UntilAsync(e => e.Type == "balance");
         await host.Database.Run("select credits.change_plan($1, 'free')", user);
-        var events = await stream.UntilAsync(e => e.Type == "balance" && e.Data.Text("creditType") == "credits" && e.Data.Number("monthly") == 100);
-        Assert.Contains(events, e => e.Type == "balance" && e.Data.Text("creditType") == "chat_messages" && e.Data.Number("total") == 20);
+        var events = await stream.UntilAsync(e => e.Type == "balance" && e.Data.Text("creditType") == "chat_messages" && e.Data.Number("total") == 20);
+        Assert.Contains(events, e => e.Type == "balance" && e.Data.Text("creditType") == "credits" && e.Data.Number("monthly") == 100);
     }
 
     [Fact]
