@@ -72,7 +72,8 @@ begin
   get diagnostics v_keys = row_count;
 
   update credits.notifications n
-  set title = '', message = '', details = '{}', read_at = coalesce(n.read_at, v_now)
+  set title = '', message = '', details = '{}', read_at = coalesce(n.read_at, v_now),
+    change_no = coalesce((select w.change_no from credits.wallets w where w.user_id = p_user_id and w.credit_type = n.credit_type), 0)
   where n.user_id = p_user_id and (n.title <> '' or n.message <> '' or n.details <> '{}' or n.read_at is null);
   get diagnostics v_notifications = row_count;
 

@@ -34,6 +34,7 @@ declare
   c_hosting constant text[] := array[
     'apply_payment_event', 'retry_payment_event', 'dismiss_payment_event', 'list_payment_events', 'keep_checkout', 'begin_top_ups',
     'create_api_key', 'find_api_key', 'note_api_key_use', 'revoke_api_key', 'list_api_keys',
+    'get_changes', 'get_changed_users',
     'get_data_protection_keys', 'store_data_protection_key',
     'set_webhook_endpoint', 'rotate_webhook_secret', 'delete_webhook_endpoint', 'get_webhook_endpoints', 'get_webhook_target', 'claim_webhook_deliveries',
     'finish_webhook_delivery', 'get_dead_webhooks', 'retry_dead_webhooks', 'purge_webhook_deliveries'];

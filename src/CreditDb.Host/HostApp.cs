@@ -1,5 +1,6 @@
 using CreditDb.Host.Access;
 using CreditDb.Host.Api;
+using CreditDb.Host.Live;
 using CreditDb.Host.Operations;
 using CreditDb.Host.Payments;
 using CreditDb.Host.Webhooks;
@@ -43,6 +44,7 @@ internal static class HostApp
         builder.Services.AddAccess();
         builder.AddPayments(database.Server is not null);
         builder.Services.AddOperations();
+        builder.Services.AddLive();
         builder.Services.AddWebhooks();
 
         builder.Services.AddExceptionHandler<Problems>();
@@ -58,12 +60,13 @@ internal static class HostApp
         app.UseAuthorization();
 
         app.MapOperations();
+        app.MapPaymentProvider();
 
-        var api = app.MapGroup("/api");
+        var api = app.MapGroup("/api").ShowsAtOnce();
         api.MapTokens();
         api.MapCredits();
         api.MapPurchases();
-        app.MapPaymentProvider();
+        api.MapEvents();
 
         var admin = api.MapGroup("/admin").RequireAuthorization(AccessSetup.Administers);
         admin.MapKeys();

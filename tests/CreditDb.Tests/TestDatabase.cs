@@ -28,7 +28,13 @@ public sealed class TestDatabase(TestServer server) : IAsyncLifetime
     public async ValueTask DisposeAsync()
     {
         if (!BooksAreDamaged)
+        {
             Assert.Empty(await Column<string>("select user_id || ' ' || problem || ': expected ' || expected || ', actual ' || actual from credits.verify_ledger()"));
+            // A notification that is ahead of its wallet would not be seen, or seen twice, by somebody who watches.
+            Assert.Empty(await Column<Guid>(
+                "select n.user_id from credits.notifications n join credits.wallets w on w.user_id = n.user_id and w.credit_type = n.credit_type where n.change_no > w.change_no"));
+        }
+
         await Source.DisposeAsync();
         await server.DropAsync(ConnectionString);
     }
