@@ -42,10 +42,11 @@ internal static class HostApp
         builder.Services.AddHostedService(services => services.GetRequiredService<DatabaseWatch>());
 
         builder.Services.AddAccess();
-        builder.AddPayments(database.Server is not null);
-        builder.Services.AddOperations();
+        builder.Services.AddApi();
         builder.Services.AddLive();
+        builder.AddPayments(database.Server is not null);
         builder.Services.AddWebhooks();
+        builder.Services.AddOperations();
 
         builder.Services.AddExceptionHandler<Problems>();
         builder.Services.AddProblemDetails(options => options.CustomizeProblemDetails = Problems.Complete);
@@ -61,15 +62,23 @@ internal static class HostApp
 
         app.MapOperations();
         app.MapPaymentProvider();
+        app.MapApiDocument();
 
-        var api = app.MapGroup("/api").ShowsAtOnce();
+        var api = app.MapGroup("/api").ShowsAtOnce().AddEndpointFilter(IdempotencyKey.Check);
         api.MapTokens();
+        api.MapAccounts();
         api.MapCredits();
+        api.MapReservations();
         api.MapPurchases();
+        api.MapChat();
+        api.MapUsage();
         api.MapEvents();
+        api.MapNotifications();
 
         var admin = api.MapGroup("/admin").RequireAuthorization(AccessSetup.Administers);
         admin.MapKeys();
+        admin.MapAdminAccounts();
+        admin.MapAdminPrices();
         admin.MapPaymentAdministration();
         admin.MapWebhooks();
         return app;

@@ -1,6 +1,7 @@
 using System.Collections.Concurrent;
 using System.Security.Cryptography;
 using System.Threading.RateLimiting;
+using CreditDb.Host.Api;
 using Microsoft.Extensions.Caching.Memory;
 
 namespace CreditDb.Host.Access;
@@ -63,7 +64,7 @@ internal sealed class ApiKeys(SqlCaller sql) : IDisposable
         null,
         r => new ListedKey(
             r.GetString(0), r.GetString(1), r.GetFieldValue<string[]>(2), r.GetFieldValue<Guid?>(3), r.GetFieldValue<DateTimeOffset>(4),
-            r.GetFieldValue<string?>(5), r.GetFieldValue<DateTimeOffset?>(6), r.GetFieldValue<DateTimeOffset?>(7), r.GetFieldValue<DateTimeOffset?>(8)),
+            r.GetTextOrNull(5), r.GetFieldValue<DateTimeOffset?>(6), r.GetFieldValue<DateTimeOffset?>(7), r.GetFieldValue<DateTimeOffset?>(8)),
         ct);
 
     /// <summary>Ends a key for good: on this host at once, on others within seconds.</summary>

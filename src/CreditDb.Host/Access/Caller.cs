@@ -40,23 +40,24 @@ internal sealed class Caller
     public IReadOnlyCollection<Guid> ActedFor => _actedFor;
 
     /// <summary>For whom the request is: a service names a user, a user can only name itself.</summary>
-    public Guid For(Guid? named)
+    public Guid For(Guid? named, string field = "userId")
     {
         var user = UserId switch
         {
-            null => named ?? throw new ProblemException(400, "user_required", "A service names the user: userId is missing.", "userId"),
+            null when named is null || named == Guid.Empty => throw new ProblemException(400, "user_required", $"A service names the user: {field} is missing.", field),
+            null => named.Value,
             { } own when named is null || named == own => own,
-            _ => throw new ProblemException(403, "another_user", "A user's token acts for its own user only.", "userId"),
+            _ => throw new ProblemException(403, "another_user", "A user's token acts for its own user only.", field),
         };
         _actedFor.Add(user);
         return user;
     }
 
     /// <summary>Refuses a user whose token may not spend on this action.</summary>
-    public void MaySpendOn(string? action)
+    public void MaySpendOn(string? action, string? field = null)
     {
         if (UserId is not null && !_principal.HasClaim(ScopeClaim, "spend") && !_principal.HasClaim(ScopeClaim, $"spend:{action}"))
-            throw new ProblemException(403, "scope_missing", $"The token lacks the scope spend or spend:{action}.");
+            throw new ProblemException(403, "scope_missing", $"The token lacks the scope spend or spend:{action}.", field);
     }
 
     public static ValueTask<Caller> BindAsync(HttpContext context) => ValueTask.FromResult(new Caller(

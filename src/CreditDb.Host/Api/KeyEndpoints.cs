@@ -11,9 +11,12 @@ internal static class KeyEndpoints
         keys.MapGet("/", (ApiKeys all, CancellationToken ct) => all.ListAsync(ct)).WithSummary("List the keys, newest first");
         keys.MapPost("/", async (CreateKey key, Caller caller, ApiKeys all, CancellationToken ct) =>
                 TypedResults.Created((string?)null, await all.CreateAsync(key.Name, key.Scopes, key.ForUser, key.ExpiresAt, caller.Actor, ct)))
+            .WithExample("""{ "name": "web shop", "scopes": ["service"] }""")
+            .WithProblems("name_taken")
             .WithSummary("Make a key")
             .WithDescription("The answer has the key in full, and is the only one that does.");
         keys.MapDelete("/{keyId}", (string keyId, Caller caller, ApiKeys all, CancellationToken ct) => all.RevokeAsync(keyId, caller.Actor, ct))
+            .WithProblems("not_found")
             .WithSummary("End a key, and the tokens that it minted");
     }
 

@@ -1,7 +1,10 @@
+using System.ComponentModel;
 using System.Diagnostics;
+using System.Reflection;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using Microsoft.AspNetCore.Diagnostics;
+using Microsoft.AspNetCore.Http.Features;
 using Microsoft.AspNetCore.Mvc;
 using Npgsql;
 
@@ -13,7 +16,7 @@ internal sealed partial class Problems(ILogger<Problems> logger) : IExceptionHan
     private const string RetryAfterSeconds = "1";
 
     /// <summary>The one table of codes and statuses; what is not in it is 409 (the state does not allow it).</summary>
-    private static int StatusOf(string code) => code switch
+    public static int StatusOf(string code) => code switch
     {
         "invalid_argument" => StatusCodes.Status400BadRequest,
         "insufficient_credits" or "limit_reached" => StatusCodes.Status402PaymentRequired,
@@ -31,7 +34,7 @@ internal sealed partial class Problems(ILogger<Problems> logger) : IExceptionHan
             return true;
         }
 
-        var problem = Of(exception);
+        var problem = Of(exception, httpContext);
         if (problem.Status == StatusCodes.Status500InternalServerError)
             Unexpected(exception, httpContext.Request.Method, httpContext.Request.Path);
         else if (problem.Status == StatusCodes.Status503ServiceUnavailable)
@@ -40,7 +43,7 @@ internal sealed partial class Problems(ILogger<Problems> logger) : IExceptionHan
         return true;
     }
 
-    public static Task WriteAsync(HttpContext context, ProblemException refused) => WriteAsync(context, Of(refused));
+    public static Task WriteAsync(HttpContext context, ProblemException refused) => WriteAsync(context, Of(refused, context));
 
     /// <summary>The documents that ASP.NET itself makes (404 of an unknown path, 405, 415) get a code too.</summary>
     public static void Complete(ProblemDetailsContext context)
@@ -50,9 +53,18 @@ internal sealed partial class Problems(ILogger<Problems> logger) : IExceptionHan
         {
             404 => "no_such_endpoint",
             405 => "method_not_allowed",
+            413 => "body_too_large",
             415 => "unsupported_media_type",
             _ => "http_" + problem.Status,
         });
+        problem.Detail ??= problem.Status switch
+        {
+            404 => "There is no such endpoint; /openapi/v1.json lists them all.",
+            405 => "The endpoint does not take this method.",
+            413 => "The body is larger than 1 MB.",
+            415 => "The body must be application/json.",
+            _ => null,
+        };
         problem.Extensions["traceId"] = TraceId(context.HttpContext);
     }
 
@@ -71,15 +83,23 @@ internal sealed partial class Problems(ILogger<Problems> logger) : IExceptionHan
         return context.Response.WriteAsJsonAsync(problem, JsonSerializerOptions.Web, "application/problem+json");
     }
 
-    private static ProblemDetails Of(Exception exception) => exception switch
+    private static ProblemDetails Of(Exception exception, HttpContext context) => exception switch
     {
         ProblemException e => Document(e.Status, e.Code, e.Message, e.Field),
         CreditException { Outcome: { } outcome } e => Declined(e, outcome),
         CreditException e => Refused(e),
-        BadHttpRequestException { InnerException: JsonException json } e => Document(
-            e.StatusCode, "malformed_json", "The body is not the JSON that this endpoint takes.", json.Path?.TrimStart('$').Replace('.', '/').Trim('/')),
-        BadHttpRequestException { StatusCode: 413 } => Document(413, "body_too_large", "The body is larger than this endpoint takes."),
+        BadHttpRequestException { InnerException: JsonException json } => Malformed(json),
+        BadHttpRequestException { StatusCode: 413 } => Document(413, "body_too_large", "The body is larger than this endpoint takes, which is 1 MB."),
+        BadHttpRequestException { StatusCode: 400 } e when Unreadable(context) is { } name => Document(400, "malformed_request", $"The parameter {name} is missing, is there twice or has another form."),
+        BadHttpRequestException { StatusCode: 400 } when context.Features.Get<IHttpRequestBodyDetectionFeature>()?.CanHaveBody is false =>
+            Document(400, "malformed_json", "The body is missing: send JSON."),
+        BadHttpRequestException { StatusCode: 400 } => Document(400, "malformed_request", "The body, or a parameter, is missing or cannot be read."),
         BadHttpRequestException e => Document(e.StatusCode, "malformed_request", e.Message),
+        PostgresException
+        {
+            SqlState: PostgresErrorCodes.CharacterNotInRepertoire or PostgresErrorCodes.UntranslatableCharacter or PostgresErrorCodes.NumericValueOutOfRange
+                or PostgresErrorCodes.DatetimeFieldOverflow or PostgresErrorCodes.InvalidTextRepresentation,
+        } e => Document(400, "unstorable_value", $"A text or number of the request cannot be stored: {e.MessageText}."),
         PostgresException { SqlState: PostgresErrorCodes.SerializationFailure or PostgresErrorCodes.DeadlockDetected or PostgresErrorCodes.LockNotAvailable } =>
             Document(503, "busy", "Others were at the same rows; try again."),
         PostgresException { SqlState: ['5', '3' or '7', ..] or ['0', '8', ..] } => Away(),
@@ -87,6 +107,23 @@ internal sealed partial class Problems(ILogger<Problems> logger) : IExceptionHan
         NpgsqlException or TimeoutException => Away(),
         _ => Unknown(),
     };
+
+    private static ProblemDetails Malformed(JsonException json)
+    {
+        // A path such as $.items[3].quantity or $['a b'].
+        var field = json.Path?.TrimStart('$').Replace("['", "/", StringComparison.Ordinal).Replace("']", "", StringComparison.Ordinal)
+            .Replace('[', '/').Replace("]", "", StringComparison.Ordinal).Replace('.', '/').Trim('/');
+        return json is FieldException e
+            ? Document(400, "invalid_argument", $"{field}: {e.Problem}", field)
+            : Document(400, "malformed_json", string.IsNullOrEmpty(field)
+                ? "The body is not the JSON that this endpoint takes."
+                : $"The body is not the JSON that this endpoint takes: {field} is unknown here, of another type, or there twice.", field);
+    }
+
+    /// <summary>The parameter of the path or query that has another form than the endpoint takes.</summary>
+    private static string? Unreadable(HttpContext context) => context.Features.Get<IExceptionHandlerFeature>()?.Endpoint?.Metadata.GetMetadata<MethodInfo>()?.GetParameters().FirstOrDefault(p => context.Request.Query.TryGetValue(p.Name!, out var values)
+        ? values.Count > 1 || !TypeDescriptor.GetConverter(p.ParameterType).IsValid(values.ToString())
+        : p.ParameterType == typeof(DateTimeOffset))?.Name;
 
     private static ProblemDetails Away() => Document(503, "database_unavailable", "The database cannot be reached; try again.");
 
@@ -128,13 +165,18 @@ internal sealed partial class Problems(ILogger<Problems> logger) : IExceptionHan
     {
         foreach (var (name, value) in fields)
         {
-            if (value is not null && name is not ("success" or "code" or "error" or "status"))
-                problem.Extensions[name] = value;
+            if (value is not null && name is not ("success" or "code" or "error"))
+                problem.Extensions[name is "status" ? "state" : name] = value; // status is the document's own
         }
     }
 
-    /// <summary>The argument p_action_type of a function is the field actionType of a request.</summary>
-    private static string? FieldOf(string? argument) => argument is null ? null : Camel(argument.StartsWith("p_", StringComparison.Ordinal) ? argument[2..] : argument);
+    /// <summary>The argument p_action_type of a function is the field actionType of a request, and p_usage.success is usage/success.</summary>
+    public static string? FieldOf(string? argument) => argument switch
+    {
+        null => null,
+        "p_ttl" => "ttlSeconds",
+        _ => Camel(argument.StartsWith("p_", StringComparison.Ordinal) ? argument[2..] : argument).Replace('.', '/'),
+    };
 
     private static string Camel(string snake)
     {

@@ -10,6 +10,7 @@ internal static class TokenEndpoints
     public static void MapTokens(this IEndpointRouteBuilder api) => api.MapPost("/tokens", Mint)
         .RequireAuthorization(AccessSetup.Serves)
         .WithTags("Tokens")
+        .WithExample("""{ "userId": "00000000-0000-0000-0000-0000000000aa", "scopes": ["spend:send_email"], "minutes": 15 }""")
         .WithSummary("Mint a short-lived token for one user's browser")
         .WithDescription("The token reads, checks and buys for its user. It spends only with the scope spend, or on one action with spend:ACTION.");
 

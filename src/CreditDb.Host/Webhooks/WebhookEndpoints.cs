@@ -12,18 +12,25 @@ internal static class WebhookEndpoints
         var webhooks = admin.MapGroup("/webhooks").WithTags("Webhooks");
         webhooks.MapGet("/", (Caller caller, CancellationToken ct) => caller.Sql.GetWebhookEndpointsAsync(ct)).WithSummary("List the endpoints, and how each fares");
         webhooks.MapPost("/", Create)
+            .WithExample("""{ "url": "https://example.com/creditdb", "events": ["purchase.*"], "description": "billing" }""")
             .WithSummary("Add an endpoint")
             .WithDescription("The answer has the secret that verifies what is sent there, and is the only one that does.");
         webhooks.MapPut("/{endpointId:guid}", (Guid endpointId, ChangeEndpoint change, Caller caller, CancellationToken ct) =>
                 SetAsync(caller, endpointId, change.Url, null, change.Events, change.Description, change.IsActive, ct))
+            .WithExample("""{ "isActive": true }""")
+            .WithProblems("not_found")
             .WithSummary("Change an endpoint; what is left out stays")
             .WithDescription("Also ends its pause after failures.");
         webhooks.MapDelete("/{endpointId:guid}", async (Guid endpointId, Caller caller, CancellationToken ct) =>
                 CreditClient.Done(await caller.Sql.JsonAsync<DeletedEndpoint>("select credits.delete_webhook_endpoint($1)", null, ct, endpointId)))
+            .WithProblems("not_found")
             .WithSummary("Remove an endpoint, and what it was not sent yet");
         webhooks.MapPost("/{endpointId:guid}/test", Test)
+            .WithProblems("not_found")
             .WithSummary("Send an endpoint a test event now, and say what it answered");
         webhooks.MapPost("/{endpointId:guid}/rotate-secret", Rotate)
+            .WithExample("""{ "overlapHours": 24 }""")
+            .WithProblems("not_found")
             .WithSummary("Give an endpoint a new secret")
             .WithDescription("The previous one signs as well for 24 hours, or overlapHours. The answer has the new secret, and is the only one that does.");
         webhooks.MapPost("/{endpointId:guid}/retry-dead", (Guid endpointId, Caller caller, CancellationToken ct) => RetryAsync(caller, endpointId, null, ct))
