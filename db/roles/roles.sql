@@ -28,6 +28,8 @@ declare
     'suspend_account', 'reactivate_account', 'close_account', 'erase_user_data', 'import_balance', 'import_history', 'archive_ledger',
     'set_plan', 'set_allowance', 'set_feature',
     'attach_accounts', 'detach_accounts', 'open_accounts'];
+  c_working constant text[] := array['expire_purchases', 'roll_up_next', 'verify_next', 'find_anomalies', 'forget_keys',
+    'get_worker_state', 'list_alerts', 'acknowledge_alert'];
   v_role text;
   v_item record;
 begin
@@ -68,7 +70,8 @@ begin
         and p.proname = any (c_reading
           || case when r.role in (c_app, c_admin, c_reader) then c_verifying end
           || case when r.role in (c_app, c_admin) then c_charging end
-          || case when r.role = c_admin then c_administering end)
+          || case when r.role = c_admin then c_administering end
+          || case when r.role = c_admin then c_working end)
       union
       -- Views run with their reader's rights, so that row security holds for them; nobody but the engine's functions writes.
       select 'table ' || c.oid::regclass, 'select', r.role
@@ -77,6 +80,7 @@ begin
       where c.relnamespace = 'credits'::regnamespace and c.relkind in ('r', 'v', 'p')
         and c.relname not in ('schemaversions', 'applied_objects')
         and (r.role <> c_user or c.relname not in ('charge_attachments', 'credit_cost_changes'))
+        and (r.role <> c_user or c.relname not in ('alerts', 'worker_sweeps'))
     ), granted as (
       select 'schema credits' as object, lower(x.privilege_type) as privilege, coalesce(g.rolname, 'public') as role
       from pg_catalog.pg_namespace n
