@@ -30,6 +30,13 @@ declare
     'attach_accounts', 'detach_accounts', 'open_accounts'];
   c_working constant text[] := array['expire_purchases', 'roll_up_next', 'verify_next', 'find_anomalies', 'forget_keys',
     'get_worker_state', 'list_alerts', 'acknowledge_alert'];
+  -- What the host is made of.
+  c_hosting constant text[] := array[
+    'create_api_key', 'find_api_key', 'note_api_key_use', 'revoke_api_key', 'list_api_keys',
+    'get_data_protection_keys', 'store_data_protection_key'];
+  -- Read through functions only: secrets, or what they are checked by.
+  c_sealed constant text[] := array['schemaversions', 'applied_objects',
+    'api_keys', 'data_protection_keys'];
   v_role text;
   v_item record;
 begin
@@ -70,7 +77,7 @@ begin
         and p.proname = any (c_reading
           || case when r.role in (c_app, c_admin, c_reader) then c_verifying end
           || case when r.role in (c_app, c_admin) then c_charging end
-          || case when r.role = c_admin then c_administering end
+          || case when r.role = c_admin then c_administering || c_hosting end
           || case when r.role = c_admin then c_working end)
       union
       -- Views run with their reader's rights, so that row security holds for them; nobody but the engine's functions writes.
@@ -78,7 +85,7 @@ begin
       from pg_catalog.pg_class c
       cross join unnest(array[c_app, c_admin, c_reader, c_user]) r (role)
       where c.relnamespace = 'credits'::regnamespace and c.relkind in ('r', 'v', 'p')
-        and c.relname not in ('schemaversions', 'applied_objects')
+        and c.relname <> all (c_sealed)
         and (r.role <> c_user or c.relname not in ('charge_attachments', 'credit_cost_changes'))
         and (r.role <> c_user or c.relname not in ('alerts', 'worker_sweeps'))
     ), granted as (

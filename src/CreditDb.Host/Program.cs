@@ -15,6 +15,7 @@ var root = new RootCommand($"CreditDb: usage credits inside your own PostgreSQL.
     sql,
 };
 root.Action = serve.Action;
+root.TreatUnmatchedTokensAsErrors = false;
 
 var arguments = root.Parse(args);
 var configuration = new InvocationConfiguration();

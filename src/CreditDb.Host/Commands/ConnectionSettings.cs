@@ -1,6 +1,4 @@
 using CreditDb.Host.PrivatePostgres;
-using Microsoft.Extensions.Configuration;
-using Microsoft.Extensions.Hosting;
 using Npgsql;
 
 namespace CreditDb.Host.Commands;

@@ -1,15 +1,17 @@
 using System.CommandLine;
+using System.Runtime.InteropServices;
+using System.Text.RegularExpressions;
+using CreditDb.Host.Access;
 using CreditDb.Host.PrivatePostgres;
 using CreditDb.Migrations;
-using Microsoft.Extensions.DependencyInjection;
-using Microsoft.Extensions.Hosting;
-using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Options;
+using Npgsql;
 using Spectre.Console;
 
 namespace CreditDb.Host.Commands;
 
 /// <summary>Serves CreditDb from the configured PostgreSQL, or from a private one; the default command.</summary>
-public static class ServeCommand
+internal static partial class ServeCommand
 {
     public static Command Create()
     {
@@ -18,48 +20,87 @@ public static class ServeCommand
             """
             Run CreditDb: on ConnectionStrings__CreditDb if that is set, else on a private PostgreSQL (the default).
 
+            Every setting of docs/configuration.md can follow, as --Section:Name=value.
+
             Environment of the private server:
               CREDITDB_DATA  the folder of its data; the other verbs find the server by the same setting
               CREDITDB_PORT  its port (25432; 0 for any free one); where it is taken, another one is picked
             """);
-        command.SetAction((_, ct) => RunAsync(ct));
+        // Settings as on any ASP.NET command line: --Section:Name=value.
+        command.TreatUnmatchedTokensAsErrors = false;
+        command.SetAction((arguments, ct) => RunAsync([.. arguments.UnmatchedTokens], ct));
         return command;
     }
 
-    private static async Task<int> RunAsync(CancellationToken ct)
+    private static async Task<int> RunAsync(string[] settings, CancellationToken ct)
     {
+        if (settings.FirstOrDefault(s => !Setting().IsMatch(s)) is { } wrong)
+        {
+            await Console.Error.WriteLineAsync($"error: {wrong} is no setting. Settings look like --Urls=http://127.0.0.1:5080; serve --help tells more.");
+            return (int)ExitCode.Usage;
+        }
+
         var console = AnsiConsole.Console;
 
         // Lines are for copying: the terminal may wrap them, this program must not.
         console.Profile.Width = 10_000;
 
-        var builder = new HostApplicationBuilder();
-        builder.Logging.SetMinimumLevel(LogLevel.Warning);
-        builder.Logging.AddFilter("Microsoft.Extensions.Hosting.Internal.Host", LogLevel.None);
-        builder.Services.Configure<HostOptions>(options => options.ShutdownTimeout = TimeSpan.FromSeconds(90));
-        builder.Services.AddSingleton(console);
-        builder.Services.AddSingleton<DatabaseService>();
-        builder.Services.AddHostedService(services => services.GetRequiredService<DatabaseService>());
-
-        using var host = builder.Build();
-        var database = host.Services.GetRequiredService<DatabaseService>();
         try
         {
-            await host.RunAsync(ct);
+            var builder = HostApp.CreateBuilder(settings);
+            await using var database = await StartDatabaseAsync(builder.Configuration, console, ct);
+            await using var app = HostApp.Build(builder, database);
+            if (database.Server is not null)
+                await MakeFirstKeyAsync(app.Services.GetRequiredService<ApiKeys>(), console, ct);
+            app.Lifetime.ApplicationStarted.Register(() =>
+            {
+                foreach (var line in database.Describe(app.Urls))
+                    console.WriteLine(line);
+            });
+            var watch = app.Services.GetRequiredService<DatabaseWatch>();
+            await app.RunAsync(ct);
+            if (watch.Failure is not { } failure)
+                return (int)ExitCode.Ok;
+            await Console.Error.WriteLineAsync("error: " + failure);
         }
         catch (OperationCanceledException)
         {
             // Stopped while starting.
+            return (int)ExitCode.Ok;
         }
-        catch (Exception e) when (e is PrivatePostgresException or MigrationException or Npgsql.NpgsqlException or UnauthorizedAccessException or IOException)
+        catch (Exception e) when (e is PrivatePostgresException or MigrationException or NpgsqlException or UnauthorizedAccessException or IOException
+            or OptionsValidationException or InvalidOperationException { Source: "Microsoft.Extensions.Configuration.Binder" })
         {
             await Console.Error.WriteLineAsync("error: " + e.Message);
-            return 1;
         }
 
-        if (database.Failure is not { } failure)
-            return 0;
-        await Console.Error.WriteLineAsync("error: " + failure);
-        return 1;
+        return (int)ExitCode.Error;
     }
+
+    /// <summary>Until the web host runs, and stops on signals itself, a signal cancels what is being started.</summary>
+    private static async Task<Database> StartDatabaseAsync(IConfiguration configuration, IAnsiConsole console, CancellationToken ct)
+    {
+        using var starting = CancellationTokenSource.CreateLinkedTokenSource(ct);
+        void Cancel(PosixSignalContext signal)
+        {
+            signal.Cancel = true;
+            starting.Cancel();
+        }
+
+        using var interrupted = PosixSignalRegistration.Create(PosixSignal.SIGINT, Cancel);
+        using var terminated = PosixSignalRegistration.Create(PosixSignal.SIGTERM, Cancel);
+        return await Database.StartAsync(configuration, console, starting.Token);
+    }
+
+    /// <summary>Nobody could call the API of a private server otherwise.</summary>
+    private static async Task MakeFirstKeyAsync(ApiKeys keys, IAnsiConsole console, CancellationToken ct)
+    {
+        if ((await keys.ListAsync(ct)).Count > 0)
+            return;
+        var key = await keys.CreateAsync("first operator", ["admin"], null, null, "serve", ct);
+        console.WriteLine($"An admin key was made. It is not shown again: {key.Key}");
+    }
+
+    [GeneratedRegex("^--[A-Za-z][A-Za-z0-9_:.-]*=")]
+    private static partial Regex Setting();
 }

@@ -1,9 +1,6 @@
 using System.CommandLine;
 using System.Diagnostics.Metrics;
 using CreditDb.Host.Work;
-using Microsoft.Extensions.Configuration;
-using Microsoft.Extensions.Hosting;
-using Microsoft.Extensions.Logging;
 using Npgsql;
 
 namespace CreditDb.Host.Commands;
@@ -111,7 +108,7 @@ internal static class WorkCommand
         var options = new WorkerOptions();
         try
         {
-            new HostApplicationBuilder().Configuration.GetSection(WorkerOptions.Section).Bind(options);
+            new HostApplicationBuilder().Configuration.GetSection(WorkerOptions.Section).Bind(options, o => o.ErrorOnUnknownConfiguration = true);
         }
         catch (InvalidOperationException e)
         {

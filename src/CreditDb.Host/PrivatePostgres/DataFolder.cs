@@ -1,5 +1,3 @@
-using Microsoft.Extensions.Configuration;
-
 namespace CreditDb.Host.PrivatePostgres;
 
 /// <summary>Where kept servers and fetched binaries live.</summary>

@@ -4,7 +4,7 @@ namespace CreditDb.Host.Work;
 /// One of the worker's jobs. A slice is one call of one SQL function, which does a bounded amount and shares the work with other hosts. The interval is
 /// how often the job is done; of a sweep through all users, which the database keeps track of, by all hosts together.
 /// </summary>
-public sealed record Job(string Name, string Description, TimeSpan Interval, bool IsSweep, Job.DoSlice Slice)
+internal sealed record Job(string Name, string Description, TimeSpan Interval, bool IsSweep, Job.DoSlice Slice)
 {
     /// <summary>Does a slice. A sweep begins every so often; null: at once. Counting functions are done when they return 0.</summary>
     public delegate Task<SweepSlice> DoSlice(CreditClient client, WorkerOptions options, TimeSpan? every, CancellationToken ct);

@@ -1,5 +1,3 @@
-using Microsoft.Extensions.Hosting;
-using Microsoft.Extensions.Logging;
 using Npgsql;
 
 namespace CreditDb.Host.Work;
@@ -8,7 +6,7 @@ namespace CreditDb.Host.Work;
 /// Does what is due and nobody waits for: each job at its interval, as many hosts at once as there are. What is done is in the database, so it may stop
 /// at any moment, and goes on when the database comes back.
 /// </summary>
-public sealed partial class Worker(
+internal sealed partial class Worker(
     Func<CreditClient> connect, IReadOnlyList<Job> jobs, WorkerOptions options, WorkerMetrics metrics, TimeProvider time, ILogger<Worker> logger)
     : BackgroundService
 {
@@ -223,4 +221,4 @@ public sealed partial class Worker(
 }
 
 /// <summary>What a run of a job did.</summary>
-public sealed record JobRun(string Job, long Items, int Raised, IReadOnlyList<Alert> Alerts);
+internal sealed record JobRun(string Job, long Items, int Raised, IReadOnlyList<Alert> Alerts);

@@ -4,18 +4,13 @@ using System.Diagnostics.Metrics;
 namespace CreditDb.Host.Work;
 
 /// <summary>What the worker tells of itself, on the meter CreditDb.</summary>
-public sealed class WorkerMetrics
+internal sealed class WorkerMetrics
 {
     private readonly Counter<long> _runs;
     private readonly Counter<long> _items;
     private readonly Histogram<double> _duration;
     private readonly ConcurrentDictionary<string, double> _lag = new();
     private readonly ConcurrentDictionary<string, long> _openAlerts = new();
-
-    public WorkerMetrics(IMeterFactory factory)
-        : this(factory.Create("CreditDb"))
-    {
-    }
 
     public WorkerMetrics(Meter meter)
     {

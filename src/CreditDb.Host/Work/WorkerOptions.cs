@@ -1,7 +1,7 @@
 namespace CreditDb.Host.Work;
 
 /// <summary>The section Worker of the configuration.</summary>
-public sealed class WorkerOptions
+internal sealed class WorkerOptions
 {
     public const string Section = "Worker";
 

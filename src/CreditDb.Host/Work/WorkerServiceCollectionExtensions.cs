@@ -1,20 +1,18 @@
-using Microsoft.Extensions.Configuration;
-using Microsoft.Extensions.DependencyInjection;
+using System.Diagnostics.Metrics;
 using Microsoft.Extensions.DependencyInjection.Extensions;
-using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Options;
 
 namespace CreditDb.Host.Work;
 
-public static class WorkerServiceCollectionExtensions
+internal static class WorkerServiceCollectionExtensions
 {
     /// <summary>Adds the worker, with the settings of the section Worker. It takes the CreditClient of the services once it starts.</summary>
     public static IServiceCollection AddWorker(this IServiceCollection services, IConfiguration configuration)
     {
         services.AddSingleton<IValidateOptions<WorkerOptions>, Validation>();
-        services.AddOptions<WorkerOptions>().Bind(configuration.GetSection(WorkerOptions.Section)).ValidateOnStart();
+        services.AddOptions<WorkerOptions>().Bind(configuration.GetSection(WorkerOptions.Section), o => o.ErrorOnUnknownConfiguration = true).ValidateOnStart();
         services.TryAddSingleton(TimeProvider.System);
-        services.AddSingleton(provider => new WorkerMetrics(provider.GetRequiredService<System.Diagnostics.Metrics.IMeterFactory>()));
+        services.AddSingleton(provider => new WorkerMetrics(provider.GetRequiredService<IMeterFactory>().Create("CreditDb")));
         services.AddSingleton(provider => new Worker(
             provider.GetRequiredService<CreditClient>, Job.All, provider.GetRequiredService<IOptions<WorkerOptions>>().Value,
             provider.GetRequiredService<WorkerMetrics>(), provider.GetRequiredService<TimeProvider>(), provider.GetRequiredService<ILogger<Worker>>()));

@@ -14,7 +14,7 @@ public sealed partial class CreditClient
 
     /// <summary>A client of the database that the data source connects to.</summary>
     public CreditClient(NpgsqlDataSource dataSource)
-        : this(new SqlCaller(dataSource, null))
+        : this(new SqlCaller(dataSource, null, null))
     {
     }
 
@@ -23,6 +23,9 @@ public sealed partial class CreditClient
     /// <summary>The same client within the caller's transaction: what it does is done when that commits, and undone when it rolls back. Nothing is repeated.</summary>
     public CreditClient In(NpgsqlTransaction transaction) => new(_sql.In(transaction));
 
-    private static T Done<T>(T outcome)
+    /// <summary>The same client on behalf of somebody, who is kept in every entry as its actor (up to 255 characters).</summary>
+    public CreditClient As(string actor) => new(_sql.As(actor));
+
+    internal static T Done<T>(T outcome)
         where T : Outcome => outcome.Success ? outcome : throw CreditException.From(outcome);
 }

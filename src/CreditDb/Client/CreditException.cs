@@ -15,6 +15,9 @@ public class CreditException : Exception
     /// <summary>What the engine says of it, as JSON; null if the connection does not include error details.</summary>
     public string? Detail { get; }
 
+    /// <summary>What was declined, with all that the engine says of it; null for an error that it raised.</summary>
+    public Outcome? Outcome { get; private init; }
+
     /// <summary>The error as the engine raised it, or null for an error of another kind.</summary>
     internal static CreditException? From(PostgresException error)
     {
@@ -36,13 +39,14 @@ public class CreditException : Exception
         var message = outcome.Error ?? outcome.Code;
         return outcome.Code switch
         {
-            "insufficient_credits" when outcome is ChatMessage chat => new InsufficientChatMessagesException(message, chat.Remaining),
-            "insufficient_credits" when outcome is Charge charge => new InsufficientCreditsException(message, charge.Required, charge.Available, null, null),
-            "insufficient_credits" => new InsufficientCreditsException(message, null, null, null, null),
-            "limit_reached" when outcome is Charge charge => new LimitReachedException(message, charge.Limit, charge.Used),
-            "unknown_account" => new UnknownAccountException(message),
-            "account_suspended" => new AccountSuspendedException(message),
-            _ => new CreditException(message, outcome.Code, null, null),
+            "insufficient_credits" when outcome is ChatMessage chat => new InsufficientChatMessagesException(message, chat.Remaining) { Outcome = outcome },
+            "insufficient_credits" when outcome is Charge charge =>
+                new InsufficientCreditsException(message, charge.Required, charge.Available, null, null) { Outcome = outcome },
+            "insufficient_credits" => new InsufficientCreditsException(message, null, null, null, null) { Outcome = outcome },
+            "limit_reached" when outcome is Charge charge => new LimitReachedException(message, charge.Limit, charge.Used) { Outcome = outcome },
+            "unknown_account" => new UnknownAccountException(message) { Outcome = outcome },
+            "account_suspended" => new AccountSuspendedException(message) { Outcome = outcome },
+            _ => new CreditException(message, outcome.Code, null, null) { Outcome = outcome },
         };
     }
 

@@ -1,4 +1,3 @@
-using System.Data;
 using System.Data.Common;
 using System.Text.Json;
 using System.Text.Json.Nodes;
@@ -12,7 +11,7 @@ using Polly.Retry;
 namespace CreditDb;
 
 /// <summary>Calls functions of the engine, one statement each: by itself, or within the caller's transaction.</summary>
-internal sealed class SqlCaller(NpgsqlDataSource source, NpgsqlTransaction? transaction)
+internal sealed class SqlCaller(NpgsqlDataSource source, NpgsqlTransaction? transaction, string? actor)
 {
     /// <summary>Numbers as they come and in snake_case, as the engine writes them.</summary>
     public static readonly JsonSerializerOptions Json = new(JsonSerializerDefaults.General)
@@ -34,7 +33,9 @@ internal sealed class SqlCaller(NpgsqlDataSource source, NpgsqlTransaction? tran
         })
         .Build();
 
-    public SqlCaller In(NpgsqlTransaction other) => new(source, other);
+    public SqlCaller In(NpgsqlTransaction other) => new(source, other, actor);
+
+    public SqlCaller As(string? other) => new(source, transaction, other);
 
     /// <summary>
     /// The jsonb that the statement returns. It is repeated on 40001, 40P01 and lost connections if it has a transaction of its own and a key by which the
@@ -46,30 +47,34 @@ internal sealed class SqlCaller(NpgsqlDataSource source, NpgsqlTransaction? tran
         return JsonSerializer.Deserialize<T>(text, Json)!;
     }
 
-    public async Task<object?> ScalarAsync(string sql, string? key, CancellationToken ct, params object?[] arguments) =>
-        await RunAsync(sql, key, (command, token) => command.ExecuteScalarAsync(token), arguments, ct);
+    public Task<object?> ScalarAsync(string sql, string? key, CancellationToken ct, params object?[] arguments) =>
+        RunAsync(sql, key, async (reader, token) => await reader.ReadAsync(token) ? reader.GetValue(0) : null, arguments, ct);
 
     public Task<List<T>> RowsAsync<T>(string sql, string? key, Func<DbDataReader, T> read, CancellationToken ct, params object?[] arguments) =>
-        RunAsync(sql, key, async (command, token) =>
+        RunAsync(sql, key, async (reader, token) =>
         {
             var rows = new List<T>();
-            await using var reader = await command.ExecuteReaderAsync(CommandBehavior.SingleResult, token);
             while (await reader.ReadAsync(token))
                 rows.Add(read(reader));
             return rows;
         }, arguments, ct);
 
     private async Task<T> RunAsync<T>(
-        string sql, string? key, Func<NpgsqlCommand, CancellationToken, Task<T>> run, object?[] arguments, CancellationToken ct)
+        string sql, string? key, Func<DbDataReader, CancellationToken, Task<T>> read, object?[] arguments, CancellationToken ct)
     {
         async ValueTask<T> OnceAsync(CancellationToken token)
         {
-            await using var command = transaction is null ? source.CreateCommand(sql) : new NpgsqlCommand(sql, transaction.Connection, transaction);
-            foreach (var argument in arguments)
-                command.Parameters.Add(Parameter(argument));
+            // A batch is one transaction and one round trip: the actor is set for the statement alone.
+            await using var batch = transaction is null ? source.CreateBatch() : new NpgsqlBatch(transaction.Connection, transaction);
+            if (actor is not null)
+                batch.BatchCommands.Add(Command("select set_config('credits.actor', $1, true)", actor));
+            batch.BatchCommands.Add(Command(sql, arguments));
             try
             {
-                return await run(command, token);
+                await using var reader = await batch.ExecuteReaderAsync(token);
+                if (actor is not null)
+                    await reader.NextResultAsync(token);
+                return await read(reader, token);
             }
             catch (PostgresException e) when (CreditException.From(e) is { } refused)
             {
@@ -78,6 +83,14 @@ internal sealed class SqlCaller(NpgsqlDataSource source, NpgsqlTransaction? tran
         }
 
         return key is not null && transaction is null ? await Retries.ExecuteAsync(OnceAsync, ct) : await OnceAsync(ct);
+    }
+
+    private static NpgsqlBatchCommand Command(string sql, params object?[] arguments)
+    {
+        var command = new NpgsqlBatchCommand(sql);
+        foreach (var argument in arguments)
+            command.Parameters.Add(Parameter(argument));
+        return command;
     }
 
     /// <summary>40001, 40P01, and what a lost connection comes as: an error of the network, of class 08, or the server's word that it is going or coming.</summary>

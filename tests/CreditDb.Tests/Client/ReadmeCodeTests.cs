@@ -47,7 +47,7 @@ public sealed class ReadmeCodeTests(TestDatabase db) : IClassFixture<TestDatabas
             order by 1
             """);
         Assert.True(functions.Count > 40);
-        Assert.Equal([], functions.Where(f => !sources.Contains($"credits.{f}(", StringComparison.Ordinal)).ToList());
+        Assert.Equal([], functions.Except(Sql.AccessTests.Hosting).Where(f => !sources.Contains($"credits.{f}(", StringComparison.Ordinal)).ToList());
     }
 
     private sealed class Model

@@ -1,0 +1,55 @@
+using System.Security.Claims;
+using CreditDb.Host.Api;
+
+namespace CreditDb.Host.Access;
+
+/// <summary>Who calls: a service (for any user), a user (for itself) or an operator.</summary>
+internal sealed class Caller
+{
+    public const string UserClaim = "user";
+    public const string KeyClaim = "key";
+    public const string ScopeClaim = "scope";
+
+    private readonly ClaimsPrincipal _principal;
+
+    private Caller(ClaimsPrincipal principal, CreditClient credits, SqlCaller sql)
+    {
+        _principal = principal;
+        UserId = principal.FindFirstValue(UserClaim) is { } user ? Guid.Parse(user) : null;
+        KeyId = principal.FindFirstValue(KeyClaim)!;
+        Credits = credits.As(Actor);
+        Sql = sql.As(Actor);
+    }
+
+    /// <summary>The user, if the caller is one.</summary>
+    public Guid? UserId { get; }
+
+    public string KeyId { get; }
+
+    /// <summary>What is kept in every entry that the caller makes.</summary>
+    public string Actor => UserId is { } user ? $"user {user} by {KeyId}" : KeyId;
+
+    /// <summary>The engine, on the caller's behalf.</summary>
+    public CreditClient Credits { get; }
+
+    /// <summary>The engine's functions that only hosts call, on the caller's behalf.</summary>
+    public SqlCaller Sql { get; }
+
+    /// <summary>For whom the request is: a service names a user, a user can only name itself.</summary>
+    public Guid For(Guid? named) => UserId switch
+    {
+        null => named ?? throw new ProblemException(400, "user_required", "A service names the user: userId is missing.", "userId"),
+        { } own when named is null || named == own => own,
+        _ => throw new ProblemException(403, "another_user", "A user's token acts for its own user only.", "userId"),
+    };
+
+    /// <summary>Refuses a user whose token may not spend on this action.</summary>
+    public void MaySpendOn(string? action)
+    {
+        if (UserId is not null && !_principal.HasClaim(ScopeClaim, "spend") && !_principal.HasClaim(ScopeClaim, $"spend:{action}"))
+            throw new ProblemException(403, "scope_missing", $"The token lacks the scope spend or spend:{action}.");
+    }
+
+    public static ValueTask<Caller> BindAsync(HttpContext context) => ValueTask.FromResult(new Caller(
+        context.User, context.RequestServices.GetRequiredService<CreditClient>(), context.RequestServices.GetRequiredService<SqlCaller>()));
+}

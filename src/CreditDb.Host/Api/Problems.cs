@@ -1,0 +1,152 @@
+using System.Diagnostics;
+using System.Text.Json;
+using System.Text.Json.Nodes;
+using Microsoft.AspNetCore.Diagnostics;
+using Microsoft.AspNetCore.Mvc;
+using Npgsql;
+
+namespace CreditDb.Host.Api;
+
+/// <summary>Turns whatever went wrong into a problem document (RFC 9457) with a code that programs go by.</summary>
+internal sealed partial class Problems(ILogger<Problems> logger) : IExceptionHandler
+{
+    private const string RetryAfterSeconds = "1";
+
+    /// <summary>The one table of codes and statuses; what is not in it is 409 (the state does not allow it).</summary>
+    private static int StatusOf(string code) => code switch
+    {
+        "invalid_argument" => StatusCodes.Status400BadRequest,
+        "insufficient_credits" or "limit_reached" => StatusCodes.Status402PaymentRequired,
+        "account_suspended" => StatusCodes.Status403Forbidden,
+        "unknown_account" or "unknown_action" or "not_found" => StatusCodes.Status404NotFound,
+        "key_reused" or "key_erased" => StatusCodes.Status422UnprocessableEntity,
+        _ => StatusCodes.Status409Conflict,
+    };
+
+    public async ValueTask<bool> TryHandleAsync(HttpContext httpContext, Exception exception, CancellationToken cancellationToken)
+    {
+        if (exception is OperationCanceledException && httpContext.RequestAborted.IsCancellationRequested)
+        {
+            httpContext.Response.StatusCode = StatusCodes.Status499ClientClosedRequest;
+            return true;
+        }
+
+        var problem = Of(exception);
+        if (problem.Status == StatusCodes.Status500InternalServerError)
+            Unexpected(exception, httpContext.Request.Method, httpContext.Request.Path);
+        else if (problem.Status == StatusCodes.Status503ServiceUnavailable)
+            Unavailable(exception.Message, httpContext.Request.Method, httpContext.Request.Path);
+        await WriteAsync(httpContext, problem);
+        return true;
+    }
+
+    public static Task WriteAsync(HttpContext context, ProblemException refused) => WriteAsync(context, Of(refused));
+
+    /// <summary>The documents that ASP.NET itself makes (404 of an unknown path, 405, 415) get a code too.</summary>
+    public static void Complete(ProblemDetailsContext context)
+    {
+        var problem = context.ProblemDetails;
+        problem.Extensions.TryAdd("code", problem.Status switch
+        {
+            404 => "no_such_endpoint",
+            405 => "method_not_allowed",
+            415 => "unsupported_media_type",
+            _ => "http_" + problem.Status,
+        });
+        problem.Extensions["traceId"] = TraceId(context.HttpContext);
+    }
+
+    private static Task WriteAsync(HttpContext context, ProblemDetails problem)
+    {
+        if (context.Response.HasStarted)
+        {
+            context.Abort();
+            return Task.CompletedTask;
+        }
+
+        context.Response.StatusCode = problem.Status!.Value;
+        if (problem.Status == StatusCodes.Status503ServiceUnavailable)
+            context.Response.Headers.RetryAfter = RetryAfterSeconds;
+        problem.Extensions["traceId"] = TraceId(context);
+        return context.Response.WriteAsJsonAsync(problem, JsonSerializerOptions.Web, "application/problem+json");
+    }
+
+    private static ProblemDetails Of(Exception exception) => exception switch
+    {
+        ProblemException e => Document(e.Status, e.Code, e.Message, e.Field),
+        CreditException { Outcome: { } outcome } e => Declined(e, outcome),
+        CreditException e => Refused(e),
+        BadHttpRequestException { InnerException: JsonException json } e => Document(
+            e.StatusCode, "malformed_json", "The body is not the JSON that this endpoint takes.", json.Path?.TrimStart('$').Replace('.', '/').Trim('/')),
+        BadHttpRequestException { StatusCode: 413 } => Document(413, "body_too_large", "The body is larger than this endpoint takes."),
+        BadHttpRequestException e => Document(e.StatusCode, "malformed_request", e.Message),
+        PostgresException { SqlState: PostgresErrorCodes.SerializationFailure or PostgresErrorCodes.DeadlockDetected or PostgresErrorCodes.LockNotAvailable } =>
+            Document(503, "busy", "Others were at the same rows; try again."),
+        PostgresException { SqlState: ['5', '3' or '7', ..] or ['0', '8', ..] } => Away(),
+        PostgresException => Unknown(),
+        NpgsqlException or TimeoutException => Away(),
+        _ => Unknown(),
+    };
+
+    private static ProblemDetails Away() => Document(503, "database_unavailable", "The database cannot be reached; try again.");
+
+    private static ProblemDetails Unknown() => Document(500, "internal_error", "Something went wrong here; the trace id finds it in the log.");
+
+    private static ProblemDetails Declined(CreditException e, Outcome outcome)
+    {
+        var problem = Document(StatusOf(outcome.Code), outcome.Code, e.Message);
+        Add(problem, JsonSerializer.SerializeToNode(outcome, outcome.GetType(), JsonSerializerOptions.Web)!.AsObject());
+        return problem;
+    }
+
+    private static ProblemDetails Refused(CreditException e)
+    {
+        var detail = e.Detail is { } text ? JsonNode.Parse(text)!.AsObject() : [];
+        var field = e is InvalidArgumentException ? FieldOf((string?)detail["argument"]) : null;
+        var problem = Document(StatusOf(e.Code), e.Code, field is null ? e.Message : $"{field}: {(string?)detail["problem"]}", field);
+        if (e is not InvalidArgumentException)
+            Add(problem, new JsonObject(detail.Select(pair => KeyValuePair.Create(Camel(pair.Key), pair.Value?.DeepClone()))));
+        return problem;
+    }
+
+    private static ProblemDetails Document(int status, string code, string detail, string? field = null)
+    {
+        var problem = new ProblemDetails
+        {
+            Type = "urn:creditdb:" + code,
+            Title = char.ToUpperInvariant(code[0]) + code[1..].Replace('_', ' '),
+            Status = status,
+            Detail = detail,
+            Extensions = { ["code"] = code },
+        };
+        if (!string.IsNullOrEmpty(field))
+            problem.Extensions["errors"] = new[] { new { pointer = "#/" + field, detail } };
+        return problem;
+    }
+
+    private static void Add(ProblemDetails problem, JsonObject fields)
+    {
+        foreach (var (name, value) in fields)
+        {
+            if (value is not null && name is not ("success" or "code" or "error"))
+                problem.Extensions[name] = value;
+        }
+    }
+
+    /// <summary>The argument p_action_type of a function is the field actionType of a request.</summary>
+    private static string? FieldOf(string? argument) => argument is null ? null : Camel(argument.StartsWith("p_", StringComparison.Ordinal) ? argument[2..] : argument);
+
+    private static string Camel(string snake)
+    {
+        var words = snake.Split('_');
+        return words[0] + string.Concat(words.Skip(1).Where(w => w.Length > 0).Select(w => char.ToUpperInvariant(w[0]) + w[1..]));
+    }
+
+    private static string TraceId(HttpContext context) => Activity.Current?.TraceId.ToString() ?? context.TraceIdentifier;
+
+    [LoggerMessage(Level = LogLevel.Error, Message = "{Method} {Path} failed")]
+    private partial void Unexpected(Exception exception, string method, string path);
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "{Method} {Path} was not served: {Reason}")]
+    private partial void Unavailable(string reason, string method, string path);
+}

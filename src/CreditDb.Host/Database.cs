@@ -1,0 +1,110 @@
+using CreditDb.Host.PrivatePostgres;
+using CreditDb.Migrations;
+using Npgsql;
+using Spectre.Console;
+
+namespace CreditDb.Host;
+
+/// <summary>The database behind this process, migrated: the configured one, or a private server that ends with the process.</summary>
+internal sealed class Database : IAsyncDisposable
+{
+    private readonly NpgsqlConnectionStringBuilder _connection;
+    private readonly IConfiguration _configuration;
+
+    private Database(NpgsqlConnectionStringBuilder connection, PrivateServer? server, IConfiguration configuration) =>
+        (_connection, Server, _configuration) = (connection, server, configuration);
+
+    /// <summary>The private server; null if the database is a configured one.</summary>
+    public PrivateServer? Server { get; }
+
+    public static async Task<Database> StartAsync(IConfiguration configuration, IAnsiConsole console, CancellationToken ct)
+    {
+        var connectionString = configuration.GetConnectionString("CreditDb");
+        PrivateServer? server = null;
+        if (string.IsNullOrWhiteSpace(connectionString))
+        {
+            var options = PrivateServerOptions.Kept(configuration) with { Report = line => console.WriteLine(line) };
+            server = await PrivateServer.StartAsync(options, ct);
+            connectionString = server.ConnectionString;
+        }
+
+        var database = new Database(new NpgsqlConnectionStringBuilder(connectionString), server, configuration);
+        try
+        {
+            await database.MigrateAsync(console, ct);
+            return database;
+        }
+        catch
+        {
+            await database.DisposeAsync();
+            throw;
+        }
+    }
+
+    /// <summary>The connections of everything that serves; errors carry the engine's details.</summary>
+    public NpgsqlDataSource CreateDataSource() => NpgsqlDataSource.Create(new NpgsqlConnectionStringBuilder(_connection.ConnectionString)
+    {
+        IncludeErrorDetail = true,
+        ApplicationName = "creditdb serve",
+    });
+
+    /// <summary>How to reach what runs here.</summary>
+    public IEnumerable<string> Describe(IEnumerable<string> addresses)
+    {
+        var http = $"  HTTP     {string.Join(' ', addresses)}";
+        if (Server is null)
+        {
+            return
+            [
+                $"CreditDb is on the configured PostgreSQL: {_connection.Host}:{_connection.Port}, database {_connection.Database}.",
+                http,
+                "  Stop     Ctrl+C",
+            ];
+        }
+
+        var url = $"postgresql://{_connection.Username}:{_connection.Password}@{_connection.Host}:{_connection.Port}/{_connection.Database}";
+        return
+        [
+            $"CreditDb runs on a private PostgreSQL {Server.Version} ({Server.BinFolder}).",
+            $"  Data     {Server.Folder}",
+            $"  URL      {url}",
+            Psql() is { } psql ? $"  Connect  {psql} \"{url}\"" : "  Connect  dotnet run --project src/CreditDb.Host -- sql",
+            http,
+            "  Stop     Ctrl+C; the data stay",
+        ];
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        if (Server is not null)
+            await Server.DisposeAsync();
+    }
+
+    private async Task MigrateAsync(IAnsiConsole console, CancellationToken ct)
+    {
+        await using var source = NpgsqlDataSource.Create(_connection);
+        var result = await new Migrator(source).MigrateAsync(new Waits(console), ct);
+        foreach (var notice in result.Notices)
+            console.WriteLine(notice.Message);
+        var (once, again) = (result.Applied.Count, result.Reapplied.Count);
+        console.WriteLine(once + again == 0 ? "The database is up to date." : $"The database was migrated: {once} scripts run, {again} re-applied.");
+    }
+
+    private string? Psql()
+    {
+        var name = OperatingSystem.IsWindows() ? "psql.exe" : "psql";
+        if (PostgresSearch.From(_configuration).FindOnPath(name) is not null)
+            return "psql";
+        var beside = Path.Combine(Server!.BinFolder, name);
+        return !File.Exists(beside) ? null : beside.Contains(' ') ? $"\"{beside}\"" : beside;
+    }
+
+    private sealed class Waits(IAnsiConsole console) : IProgress<MigrationProgress>
+    {
+        public void Report(MigrationProgress value)
+        {
+            if (value.Kind is MigrationProgressKind.Waiting or MigrationProgressKind.Retrying)
+                console.WriteLine(value.Message);
+        }
+    }
+}
