@@ -32,10 +32,7 @@ internal sealed partial class Worker(
             raised += slice.Raised;
             alerts.AddRange(slice.Alerts);
             metrics.Did(job, slice.Items);
-            foreach (var alert in slice.Alerts.Where(_ => logger.IsEnabled(LogLevel.Warning)))
-                LogAlert(alert.Kind, alert.UserId, alert.CreditType, alert.Subject, alert.Details.ToJsonString());
-            if (slice.Raised > slice.Alerts.Count)
-                LogMoreAlerts(slice.Raised - slice.Alerts.Count);
+            Tell(slice);
         }
         while (!slice.IsDone);
         return new JobRun(job.Name, items, raised, alerts);
@@ -63,7 +60,8 @@ internal sealed partial class Worker(
             return;
         }
 
-        LogRuns(string.Join(", ", jobs.Select(job => job.Name)));
+        var names = string.Join(", ", jobs.Select(job => job.Name));
+        LogRuns(names);
         try
         {
             await Task.WhenAll(jobs.Select(job => RepeatAsync(job, stoppingToken)).Append(KeepObservingAsync(stoppingToken)));
@@ -72,6 +70,17 @@ internal sealed partial class Worker(
         {
             // Slices that were under way are rolled back, and done by whoever comes next.
         }
+    }
+
+    private void Tell(SweepSlice slice)
+    {
+        if (!logger.IsEnabled(LogLevel.Warning))
+            return;
+        foreach (var alert in slice.Alerts)
+            LogAlert(alert.Kind, alert.UserId, alert.CreditType, alert.Subject, alert.Details.ToJsonString());
+        var more = slice.Raised - slice.Alerts.Count;
+        if (more > 0)
+            LogMoreAlerts(more);
     }
 
     private async Task RepeatAsync(Job job, CancellationToken ct)
