@@ -36,7 +36,7 @@ internal static partial class ServeCommand
     {
         if (settings.FirstOrDefault(s => !Setting().IsMatch(s)) is { } wrong)
         {
-            await Console.Error.WriteLineAsync($"error: {wrong} is no setting. Settings look like --Urls=http://127.0.0.1:5080; serve --help tells more.");
+            await Console.Error.WriteLineAsync($"error: {wrong} is neither a command nor a setting. Settings look like --Urls=http://127.0.0.1:5080; serve --help tells more.");
             return (int)ExitCode.Usage;
         }
 
