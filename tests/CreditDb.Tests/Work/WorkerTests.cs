@@ -24,8 +24,8 @@ public sealed class WorkerTests(TestServer server) : IAsyncLifetime
     public async Task All_jobs_are_done_and_measured()
     {
         var user = await _db.Account(1000);
-        await _db.Run("select credits.grant_credits($1, 5, 'trial', clock_timestamp() + interval '1 day')", user);
         await _db.Run("select credits.deduct_credits_for_action($1, 'create_agent', 30, p_idempotency_key => 'k')", user);
+        await _db.Run("select credits.grant_credits($1, 5, 'trial', clock_timestamp() + interval '1 day')", user);
         await _db.Run("select credits.reserve_credits($1, 'send_email', p_ttl => '1 second')", user);
         await _db.Run("select credits.create_purchase($1, (select min(package_id) from credits.credit_packages), 'stripe')", user);
         await _db.Run("update credits.credit_purchases set created_at = created_at - interval '25 hours'");
@@ -142,9 +142,9 @@ public sealed class WorkerTests(TestServer server) : IAsyncLifetime
         for (var i = 0; i < 60; i++)
         {
             users.Add(await _db.Account(100));
-            await _db.Run("select credits.reserve_credits($1, 'send_email', p_ttl => '1 second')", users[i]);
             await _db.Run("select credits.create_purchase($1, (select min(package_id) from credits.credit_packages), 'stripe')", users[i]);
             await _db.Run("select credits.deduct_credits_for_action($1, 'send_email')", users[i]);
+            await _db.Run("select credits.reserve_credits($1, 'send_email', p_ttl => '1 second')", users[i]);
         }
         await _db.Run("update credits.credit_purchases set created_at = created_at - interval '25 hours'");
         var workers = Enumerable.Range(0, 3).Select(_ => new Started(_db.ConnectionString, Hurried)).ToList();
