@@ -48,7 +48,7 @@ internal static class WorkCommand
             .AddConsole(console => console.LogToStandardErrorThreshold = LogLevel.Trace));
         using var worker = new Worker(
             () => new CreditClient(verb.DataSource), jobs, Settings(), new WorkerMetrics(meter), TimeProvider.System, logs.CreateLogger<Worker>());
-        return isOnce ? await RunOnceAsync(verb, worker, jobs, cancellationToken) : await KeepRunningAsync(verb, worker, cancellationToken);
+        return isOnce ? await RunOnceAsync(verb, worker, jobs, cancellationToken) : await KeepRunningAsync(verb, worker, jobs, cancellationToken);
     }
 
     private static async Task<ExitCode> RunOnceAsync(Verb verb, Worker worker, List<Job> jobs, CancellationToken ct)
@@ -81,9 +81,10 @@ internal static class WorkCommand
         return verb.Finish(isDiscrepant ? ExitCode.Discrepancies : ExitCode.Ok, new { runs, openDiscrepancies = open });
     }
 
-    private static async Task<ExitCode> KeepRunningAsync(Verb verb, Worker worker, CancellationToken ct)
+    private static async Task<ExitCode> KeepRunningAsync(Verb verb, Worker worker, List<Job> jobs, CancellationToken ct)
     {
         await worker.StartAsync(ct);
+        verb.Output.Line($"At work: {string.Join(", ", jobs.Select(job => job.Name))}. Stop with Ctrl+C.");
         try
         {
             await worker.ExecuteTask!.WaitAsync(ct);

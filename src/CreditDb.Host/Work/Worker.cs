@@ -201,7 +201,7 @@ internal sealed partial class Worker(
     private Task PauseAsync(TimeSpan about, CancellationToken ct) =>
         Task.Delay(TimeSpan.FromTicks((long)(about.Ticks * (0.9 + 0.2 * Random.Shared.NextDouble()))), time, ct);
 
-    [LoggerMessage(Level = LogLevel.Information, Message = "The worker does {Jobs}.")]
+    [LoggerMessage(Level = LogLevel.Debug, Message = "The worker does {Jobs}.")]
     private partial void LogRuns(string jobs);
 
     [LoggerMessage(Level = LogLevel.Information, Message = "The worker is switched off (Worker:Enabled is false).")]

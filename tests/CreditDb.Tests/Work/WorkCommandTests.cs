@@ -60,9 +60,9 @@ public sealed class WorkCommandTests(TestServer server) : IAsyncLifetime
         using var host = HostProcess.Start(["work", "settle", "verify"], Environment(("Worker__Intervals__settle", "00:00:01")));
         await Eventually.TrueAsync(async () => await _db.Value<long>("select count(*) from credits.credit_reservations where status = 'lapsed'") == 1, "Nothing was settled.");
         await Eventually.TrueAsync(async () => await _db.Value<long>("select count(*) from credits.worker_sweeps where ended_at is not null") == 1, "Nothing was verified.");
-        var (exitCode, _, error) = await host.TerminateAsync();
+        var (exitCode, output, _) = await host.TerminateAsync();
         Assert.Equal(0, exitCode);
-        Assert.Contains("The worker does settle, verify.", error, StringComparison.Ordinal);
+        Assert.Contains("At work: settle, verify.", output, StringComparison.Ordinal);
     }
 
     [Fact]

@@ -26,8 +26,9 @@ public sealed class WorkerTests(TestServer server) : IAsyncLifetime
         var user = await _db.Account(1000);
         await _db.Run("select credits.deduct_credits_for_action($1, 'create_agent', 30, p_idempotency_key => 'k')", user);
         await _db.Run("select credits.grant_credits($1, 5, 'trial', clock_timestamp() + interval '1 day')", user);
-        await _db.Run("select credits.reserve_credits($1, 'send_email', p_ttl => '1 second')", user);
-        await _db.Run("select credits.create_purchase($1, (select min(package_id) from credits.credit_packages), 'stripe')", user);
+        // Each job another wallet's: whoever comes first to one settles it.
+        await _db.Run("select credits.reserve_credits($1, 'send_email', p_ttl => '1 second')", await _db.Account(10));
+        await _db.Run("select credits.create_purchase($1, (select min(package_id) from credits.credit_packages), 'stripe')", await _db.Account());
         await _db.Run("update credits.credit_purchases set created_at = created_at - interval '25 hours'");
         await _db.Run("update credits.charge_keys set expires_at = clock_timestamp() - interval '2 hours' where source = 'caller'");
 
@@ -138,13 +139,13 @@ public sealed class WorkerTests(TestServer server) : IAsyncLifetime
     [Fact]
     public async Task Three_workers_do_everything_once()
     {
-        var users = new List<Guid>();
         for (var i = 0; i < 60; i++)
         {
-            users.Add(await _db.Account(100));
-            await _db.Run("select credits.create_purchase($1, (select min(package_id) from credits.credit_packages), 'stripe')", users[i]);
-            await _db.Run("select credits.deduct_credits_for_action($1, 'send_email')", users[i]);
-            await _db.Run("select credits.reserve_credits($1, 'send_email', p_ttl => '1 second')", users[i]);
+            var user = await _db.Account(100);
+            await _db.Run("select credits.deduct_credits_for_action($1, 'send_email')", user);
+            await _db.Run("select credits.reserve_credits($1, 'send_email', p_ttl => '1 second')", user);
+            // Another user's: whoever expires a purchase settles its wallet too.
+            await _db.Run("select credits.create_purchase($1, (select min(package_id) from credits.credit_packages), 'stripe')", await _db.Account());
         }
         await _db.Run("update credits.credit_purchases set created_at = created_at - interval '25 hours'");
         var workers = Enumerable.Range(0, 3).Select(_ => new Started(_db.ConnectionString, Hurried)).ToList();
