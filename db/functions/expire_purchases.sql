@@ -12,6 +12,7 @@ declare
   v_now timestamptz := credits.clock_now();
   v_before timestamptz;
   v_at timestamptz;
+  v_users uuid[];
   v_wallet credits.wallets;
   v_purchases integer;
   v_expired integer := 0;
@@ -19,13 +20,17 @@ begin
   perform credits.check_argument(p_age >= interval '1 minute' and p_age <= interval '366 days', 'p_age', 'must be 1 minute to 366 days');
   perform credits.check_argument(p_limit between 1 and 100000, 'p_limit', 'must be 1 to 100000');
   v_before := v_now - p_age;
+  -- More users than are needed, as others may hold some of them; in a statement of its own, so that no plan walks through all wallets.
+  v_users := array(
+    select p.user_id
+    from credits.credit_purchases p
+    where p.status = 'pending' and p.created_at <= v_before
+    order by p.created_at
+    limit 10 * p_limit);
   for v_wallet in
     select w.*
     from credits.wallets w
-    where w.credit_type = 'credits' and w.user_id in (
-      select p.user_id
-      from credits.credit_purchases p
-      where p.status = 'pending' and p.created_at <= v_before)
+    where w.user_id = any (v_users) and w.credit_type = 'credits'
     order by w.user_id
     limit p_limit
     for no key update of w skip locked

@@ -131,7 +131,7 @@ internal sealed partial class Worker(
             {
                 await ObserveAsync(ct);
             }
-            catch (Exception e) when (!ct.IsCancellationRequested)
+            catch (Exception e) when (e is not OperationCanceledException || !ct.IsCancellationRequested)
             {
                 if (IsConnectionLoss(e) && await WasAwayAsync(outages, ct))
                     continue;

@@ -129,10 +129,9 @@ public sealed class WorkerTests(TestServer server) : IAsyncLifetime
         await worker.StartAsync();
         await Eventually.TrueAsync(() => worker.Runs.Count(r => r is { Job: "settle", Outcome: "failed" }) >= 2, "It was not tried again.");
         await _db.Run("alter function credits.settle_no_wallets(integer) rename to settle_due_wallets");
-        await Eventually.TrueAsync(() => worker.Runs.Any(r => r is { Job: "settle", Outcome: "ok" }), "It did not recover.");
+        await Eventually.TrueAsync(() => Job.All.All(job => worker.Runs.Contains((job.Name, "ok"))), "It did not recover, or the others did not go on.");
         await worker.StopAsync();
         Assert.Contains(worker.Logs, log => log is { Level: LogLevel.Error } && log.Text.StartsWith("The job settle failed", StringComparison.Ordinal));
-        Assert.Contains(worker.Runs, r => r is { Job: "verify", Outcome: "ok" });
         Assert.DoesNotContain(worker.Runs, r => r.Outcome == "failed" && r.Job != "settle");
     }
 
