@@ -111,6 +111,9 @@ begin
   set status_reason = null
   where a.user_id = p_user_id and a.status_reason is not null;
 
+  -- What is still wrong is found again, without what is erased now.
+  delete from credits.alerts a where a.user_id = p_user_id;
+
   return credits.outcome('ok', jsonb_build_object('user_id', p_user_id, 'entries', v_entries + v_archived, 'keys', v_keys, 'notifications', v_notifications,
     'reservations', v_reservations, 'imported', v_imported));
 end
@@ -118,7 +121,7 @@ $$;
 
 comment on function credits.erase_user_data(uuid) is
   'Erases what may be personal in a user''s books: metadata, references, cost breakdowns, actors, stored results, idempotency keys (a hash stays, so that a repeated '
-  'request raises UC202 instead of charging again), the texts of notifications, events not yet sent to webhooks or kept since, what was reported of failed attempts, what payment providers reported, saved payment methods (automatic top-up is switched off), reasons. Amounts, times, actions, prices and the payment provider''s references stay, and so do user ids and '
+  'request raises UC202 instead of charging again), the texts of notifications, events not yet sent to webhooks or kept since, what was reported of failed attempts, what payment providers reported, saved payment methods (automatic top-up is switched off), reasons, alerts. Amounts, times, actions, prices and the payment provider''s references stay, and so do user ids and '
   'the ids of charged, listed and imported rows, by which nothing is charged or imported twice; the books still verify. The account stays as open as it was, and what is charged '
   'later is written as usual: close_account() first, or erase again. Repeating it changes nothing. Returns code ok or unknown_account, and how many entries, keys, '
   'notifications, reservations and imported entries were erased. Locks all wallets of the user, then the account. Raises UC001 for a null user.';

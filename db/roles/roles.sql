@@ -30,6 +30,8 @@ declare
     'suspend_account', 'reactivate_account', 'close_account', 'erase_user_data', 'import_balance', 'import_history', 'archive_ledger',
     'set_plan', 'set_allowance', 'set_feature',
     'attach_accounts', 'detach_accounts', 'open_accounts'];
+  c_working constant text[] := array['expire_purchases', 'roll_up_next', 'verify_next', 'find_anomalies', 'forget_keys',
+    'get_worker_state', 'list_alerts', 'acknowledge_alert'];
   -- What the host is made of.
   c_hosting constant text[] := array[
     'apply_payment_event', 'retry_payment_event', 'dismiss_payment_event', 'list_payment_events', 'keep_checkout', 'begin_top_ups',
@@ -85,7 +87,8 @@ begin
         and p.proname = any (c_reading
           || case when r.role in (c_app, c_admin, c_reader) then c_verifying end
           || case when r.role in (c_app, c_admin) then c_charging end
-          || case when r.role = c_admin then c_administering || c_hosting end)
+          || case when r.role = c_admin then c_administering || c_hosting end
+          || case when r.role = c_admin then c_working end)
       union
       -- Views run with their reader's rights, so that row security holds for them; nobody but the engine's functions writes.
       select 'table ' || c.oid::regclass, 'select', r.role
@@ -94,7 +97,7 @@ begin
       where c.relnamespace = 'credits'::regnamespace and c.relkind in ('r', 'v', 'p')
         and (c.relname <> all (c_sealed) or r.role = c_admin and c.relname = any (c_journal))
         and (r.role <> c_user or c.relname not in ('charge_attachments', 'credit_cost_changes'))
-        and (r.role <> c_user or c.relname <> 'payments')
+        and (r.role <> c_user or c.relname not in ('payments', 'alerts', 'worker_sweeps'))
     ), granted as (
       select 'schema credits' as object, lower(x.privilege_type) as privilege, coalesce(g.rolname, 'public') as role
       from pg_catalog.pg_namespace n

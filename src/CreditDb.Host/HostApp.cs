@@ -4,6 +4,7 @@ using CreditDb.Host.Live;
 using CreditDb.Host.Operations;
 using CreditDb.Host.Payments;
 using CreditDb.Host.Webhooks;
+using CreditDb.Host.Work;
 using Microsoft.Extensions.Configuration.Json;
 using Microsoft.Extensions.FileProviders;
 using Npgsql;
@@ -47,6 +48,7 @@ internal static class HostApp
         builder.AddPayments(database.Server is not null);
         builder.Services.AddWebhooks();
         builder.Services.AddOperations();
+        builder.Services.AddWorker(builder.Configuration);
 
         builder.Services.AddExceptionHandler<Problems>();
         builder.Services.AddProblemDetails(options => options.CustomizeProblemDetails = Problems.Complete);
