@@ -69,6 +69,7 @@ begin
   set status = 'paid', provider_reference = p_provider_reference, grant_no = v_wallet.entry_no, completed_at = v_wallet.last_entry_at
   where p.user_id = p_user_id and p.purchase_id = p_purchase_id
   returning p.* into v_purchase;
+  perform credits.resume_top_up(v_purchase);
   v_balance := v_wallet.balance;
   -- Quiet, as the purchase is what is told.
   v_wallet := credits.finish_operation(v_wallet, v_now, true);

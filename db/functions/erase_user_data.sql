@@ -17,6 +17,10 @@ declare
   v_own uuid[];
 begin
   perform credits.check_argument(p_user_id is not null, 'p_user_id', 'must not be null');
+  -- Before the wallets, as whoever applies an event locks them in this order.
+  update credits.payment_events e
+  set payload = '{}', failure_reason = null, customer_reference = null, payment_method = null
+  where e.payer_id = p_user_id and (e.payload <> '{}' or num_nonnulls(e.failure_reason, e.customer_reference, e.payment_method) > 0);
   v_now := credits.lock_wallets(p_user_id);
   perform from credits.accounts a where a.user_id = p_user_id for no key update;
   if not found then
@@ -68,7 +72,8 @@ begin
   get diagnostics v_keys = row_count;
 
   update credits.notifications n
-  set title = '', message = '', details = '{}', read_at = coalesce(n.read_at, v_now)
+  set title = '', message = '', details = '{}', read_at = coalesce(n.read_at, v_now),
+    change_no = coalesce((select w.change_no from credits.wallets w where w.user_id = p_user_id and w.credit_type = n.credit_type), 0)
   where n.user_id = p_user_id and (n.title <> '' or n.message <> '' or n.details <> '{}' or n.read_at is null);
   get diagnostics v_notifications = row_count;
 
@@ -89,8 +94,14 @@ begin
   where t.user_id = p_user_id and (t.service is not null or t.metadata <> '{}');
 
   update credits.credit_purchases p
-  set metadata = '{}', failure_reason = null
-  where p.user_id = p_user_id and (p.metadata <> '{}' or p.failure_reason is not null);
+  set metadata = '{}', failure_reason = null, checkout_url = null
+  where p.user_id = p_user_id and (p.metadata <> '{}' or p.failure_reason is not null or p.checkout_url is not null);
+
+  -- What can no longer be charged is switched off; what is under way stays known.
+  delete from credits.payment_methods m where m.user_id = p_user_id;
+  update credits.top_ups t
+  set is_on = false, failed_at = null, failure_reason = null
+  where t.user_id = p_user_id and (t.is_on or t.failed_at is not null);
 
   update credits.credit_purchase_refunds r
   set reason = null
@@ -100,6 +111,9 @@ begin
   set status_reason = null
   where a.user_id = p_user_id and a.status_reason is not null;
 
+  -- What is still wrong is found again, without what is erased now.
+  delete from credits.alerts a where a.user_id = p_user_id;
+
   return credits.outcome('ok', jsonb_build_object('user_id', p_user_id, 'entries', v_entries + v_archived, 'keys', v_keys, 'notifications', v_notifications,
     'reservations', v_reservations, 'imported', v_imported));
 end
@@ -107,7 +121,7 @@ $$;
 
 comment on function credits.erase_user_data(uuid) is
   'Erases what may be personal in a user''s books: metadata, references, cost breakdowns, actors, stored results, idempotency keys (a hash stays, so that a repeated '
-  'request raises UC202 instead of charging again), the texts of notifications, events not yet sent to webhooks or kept since, what was reported of failed attempts, reasons. Amounts, times, actions, prices and the payment provider''s references stay, and so do user ids and '
+  'request raises UC202 instead of charging again), the texts of notifications, events not yet sent to webhooks or kept since, what was reported of failed attempts, what payment providers reported, saved payment methods (automatic top-up is switched off), reasons, alerts. Amounts, times, actions, prices and the payment provider''s references stay, and so do user ids and '
   'the ids of charged, listed and imported rows, by which nothing is charged or imported twice; the books still verify. The account stays as open as it was, and what is charged '
   'later is written as usual: close_account() first, or erase again. Repeating it changes nothing. Returns code ok or unknown_account, and how many entries, keys, '
   'notifications, reservations and imported entries were erased. Locks all wallets of the user, then the account. Raises UC001 for a null user.';

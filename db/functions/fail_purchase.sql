@@ -37,6 +37,9 @@ begin
   returning p.* into v_purchase;
   v_wallet.change_no := v_wallet.change_no + 1;
   perform credits.finish_operation(v_wallet, v_locked.now);
+  if v_purchase.is_top_up then
+    perform credits.stop_top_up(v_purchase, p_reason, v_locked.now);
+  end if;
   v_result := credits.purchase_outcome(v_purchase, jsonb_build_object('failure_reason', p_reason, 'replayed', false));
   perform credits.emit_purchase(p_user_id, 'purchase.failed', v_result, v_locked.now);
   return v_result;

@@ -15,7 +15,8 @@ volatile
 as $$
 declare
   -- Later is more telling.
-  c_types constant text[] := '{reset,low_balance,exhausted,expiring_soon,deduction_failed,purchase}';
+  c_types constant text[] := '{reset,low_balance,exhausted,expiring_soon,deduction_failed,top_up_failed,purchase}';
+  v_change_no bigint;
   v_superseded uuid[];
   v_notification credits.notifications;
 begin
@@ -40,10 +41,15 @@ begin
     where d.user_id = p_user_id and d.notification_id = any (v_superseded);
   end if;
 
+  -- Above all that anybody has seen, as nobody else moves it before this commits; save_wallet() never moves it back.
+  update credits.wallets w
+  set change_no = w.change_no + 1
+  where w.user_id = p_user_id and w.credit_type = p_credit_type
+  returning w.change_no into v_change_no;
   insert into credits.notifications
-    (user_id, type, severity, credit_type, action_type, title, message, details, created_at, updated_at)
+    (user_id, type, severity, credit_type, action_type, title, message, details, created_at, updated_at, change_no)
   values
-    (p_user_id, p_type, p_severity, p_credit_type, p_action_type, p_title, p_message, p_details, p_now, p_now)
+    (p_user_id, p_type, p_severity, p_credit_type, p_action_type, p_title, p_message, p_details, p_now, p_now, coalesce(v_change_no, 0))
   on conflict (user_id, type, credit_type, action_type) where read_at is null
   do update set
     title = excluded.title,
@@ -51,7 +57,8 @@ begin
     details = excluded.details,
     repeats = notifications.repeats + 1,
     updated_at = excluded.updated_at,
-    statement_at = excluded.statement_at
+    statement_at = excluded.statement_at,
+    change_no = excluded.change_no
   returning * into v_notification;
   -- Purchases have events of their own.
   if p_type <> 'purchase' then
@@ -64,4 +71,4 @@ $$;
 comment on function credits.notify(uuid, text, text, text, text, text, text, jsonb, timestamptz) is
   'Internal. Tells a user something: a new notification, or one more repeat of the unread one of the same type, credit type and action. '
   'Of what one statement of the client has to tell a user, only the most telling stays; false if that is something else. '
-  'Called under the wallet''s lock where there is a wallet, which serialises the writers of one user; the caller moves change_no.';
+  'Called under the wallet''s lock where there is a wallet, which serialises the writers of one user. Moves change_no.';

@@ -26,8 +26,13 @@ declare
 begin
   perform credits.notify(p_user_id, 'deduction_failed', 'warning', p_credit_type, p_action_type,
     case p_code when 'insufficient_credits' then format('Not enough %s', v_credits) else 'Charge failed' end, v_message, v_details, p_now);
+
+  -- A notification counts for as long as it is unread; find_anomalies() wants hours.
+  insert into credits.decline_counts as d (user_id, credit_type, hour, declines)
+  values (p_user_id, p_credit_type, date_trunc('hour', p_now, 'UTC'), p_rows)
+  on conflict (user_id, credit_type, hour) do update set declines = d.declines + excluded.declines;
 end
 $$;
 
 comment on function credits.notify_decline(uuid, text, text, text, numeric, numeric, integer, timestamptz) is
-  'Internal. Tells the user of a charge that failed.';
+  'Internal. Tells the user of a charge that failed, and counts it.';

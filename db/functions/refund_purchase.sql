@@ -123,6 +123,10 @@ begin
   returning * into v_refund;
   v_wallet.change_no := v_wallet.change_no + 1;
   perform credits.finish_operation(v_wallet, v_now);
+  -- Else it would be bought again at once.
+  if v_purchase.is_top_up or p_is_dispute then
+    perform credits.stop_top_up(v_purchase, coalesce(p_reason, case when p_is_dispute then 'disputed' else 'refunded' end), v_now);
+  end if;
   v_result := credits.purchase_refund_outcome(v_purchase, v_refund, false);
   perform credits.emit_purchase(p_user_id, case when p_is_dispute then 'purchase.disputed' else 'purchase.refunded' end, v_result, v_now);
   return v_result;

@@ -15,7 +15,7 @@ begin
     purchase_debt = p_wallet.purchase_debt,
     owed = p_wallet.owed,
     entry_no = p_wallet.entry_no,
-    change_no = p_wallet.change_no,
+    change_no = greatest(p_wallet.change_no, w.change_no),
     last_entry_at = p_wallet.last_entry_at,
     next_due_at = p_wallet.next_due_at,
     allowance_period = p_wallet.allowance_period,

@@ -362,6 +362,18 @@ begin
     left join wallets w on w.user_id = r.user_id and w.credit_type = r.credit_type
     where r.user_id between p_from and p_to and r.entry_no > coalesce(w.entry_no, 0)
     union all
+    select p.payer_id, 'credits', format('payment %s of %s', p.provider_reference, p.provider), 'completed purchase ' || p.purchase_id,
+      concat_ws(' ', 'purchase', o.status, 'by', o.provider, o.provider_reference)
+    from credits.payments p
+    left join credits.credit_purchases o on o.user_id = p.payer_id and o.purchase_id = p.purchase_id
+    where p.payer_id between p_from and p_to
+      and (o.grant_no is null or (o.provider, o.provider_reference) is distinct from (p.provider, p.provider_reference))
+    union all
+    select t.user_id, 'credits', 'automatic top-up under way', 'a pending top-up', concat_ws(' ', 'purchase', t.purchase_id, o.status)
+    from credits.top_ups t
+    left join credits.credit_purchases o on o.user_id = t.user_id and o.purchase_id = t.purchase_id
+    where t.user_id between p_from and p_to and t.purchase_id is not null and (o.status, o.is_top_up) is distinct from ('pending', true)
+    union all
     select a.user_id, null, 'minutes of charged calls', coalesce(m.minutes, 0)::text, a.total_minutes_used::text
     from credits.accounts a
     left join (

@@ -38,6 +38,9 @@ create table credits.credit_purchases (
   completed_at timestamptz,
   failure_reason text,
   metadata jsonb not null default '{}',
+  is_top_up boolean not null default false,
+  checkout_reference text,
+  checkout_url text,
   constraint credit_purchases_pkey primary key (user_id, purchase_id),
   constraint credit_purchases_payment_key unique (user_id, provider, provider_reference),
   constraint credit_purchases_grant_key unique (user_id, grant_no),
@@ -58,6 +61,8 @@ comment on column credits.credit_purchases.provider_reference is 'What the payme
 comment on column credits.credit_purchases.status is
   'pending, paid (also where a part was refunded), failed (can still be completed) or refunded (all of the price).';
 comment on column credits.credit_purchases.refunded_minor is 'How much of the price went back, by refunds and by disputes that were not won.';
+comment on column credits.credit_purchases.is_top_up is 'Begun by begin_top_ups(), not by the user.';
+comment on column credits.credit_purchases.checkout_reference is 'What the provider calls the page on which the user pays; checkout_url is its address.';
 comment on column credits.credit_purchases.refunded_credits is 'The credits taken back for that: revoked from what was left of the grant, and the rest as debt.';
 
 create table credits.credit_purchase_refunds (

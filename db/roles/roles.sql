@@ -10,6 +10,7 @@ declare
   c_reading constant text[] := array['actor', 'clock_now', 'fail', 'check_argument', 'check_amount', 'outcome', 'price_of', 'due_steps',
     'period_start', 'period_number', 'plan_terms', 'allocations_of', 'get_credit_balance', 'get_balance_at', 'can_perform_action',
     'get_usage_stats', 'get_feature_usage', 'usage_tail',
+    'list_purchases', 'get_top_up', 'top_up_spent',
     'project_wallet', 'owed_payments'];
   c_verifying constant text[] := array['verify_ledger', 'verify_slice', 'verify_attachments', 'trigger_signature'];
   c_charging constant text[] := array['user_id_for', 'uuid_v5', 'sha1', 'open_account', 'deduct_credits_for_action', 'deduct_call_credits',
@@ -20,6 +21,7 @@ declare
     'track_usage_and_deduct_credits', 'roll_up_usage',
     'open_chat_session', 'record_chat_time',
     'create_purchase',
+    'set_top_up',
     'set_threshold', 'notify_expiring', 'read_notifications'];
   c_administering constant text[] := array['grant_credits', 'add_purchased_credits', 'adjust_credits', 'change_plan', 'rollback_reset', 'set_cost', 'attach_charge', 'detach_charge',
     'charge_rows', 'carry_row', 'check_column', 'ensure_trigger', 'register_attachment', 'register_trigger', 'unregister_attachment', 'drop_charge_triggers',
@@ -28,16 +30,23 @@ declare
     'suspend_account', 'reactivate_account', 'close_account', 'erase_user_data', 'import_balance', 'import_history', 'archive_ledger',
     'set_plan', 'set_allowance', 'set_feature',
     'attach_accounts', 'detach_accounts', 'open_accounts'];
+  c_working constant text[] := array['expire_purchases', 'roll_up_next', 'verify_next', 'find_anomalies', 'forget_keys',
+    'get_worker_state', 'list_alerts', 'acknowledge_alert'];
   -- What the host is made of.
   c_hosting constant text[] := array[
+    'apply_payment_event', 'retry_payment_event', 'dismiss_payment_event', 'list_payment_events', 'keep_checkout', 'begin_top_ups',
     'create_api_key', 'find_api_key', 'note_api_key_use', 'revoke_api_key', 'list_api_keys',
+    'get_changes', 'get_changed_users',
     'get_data_protection_keys', 'store_data_protection_key',
     'set_webhook_endpoint', 'rotate_webhook_secret', 'delete_webhook_endpoint', 'get_webhook_endpoints', 'get_webhook_target', 'claim_webhook_deliveries',
     'finish_webhook_delivery', 'get_dead_webhooks', 'retry_dead_webhooks', 'purge_webhook_deliveries'];
-  -- Read through functions only: secrets, or what they are checked by.
+  -- Read through functions only: secrets, what they are checked by, and what providers tell about people of all accounts.
   c_sealed constant text[] := array['schemaversions', 'applied_objects',
+    'payment_events',
     'api_keys', 'data_protection_keys',
     'webhook_endpoints'];
+  -- By these an operator's program, which need not own anything, knows whether the database is current.
+  c_journal constant text[] := array['schemaversions', 'applied_objects'];
   v_role text;
   v_item record;
 begin
@@ -78,15 +87,17 @@ begin
         and p.proname = any (c_reading
           || case when r.role in (c_app, c_admin, c_reader) then c_verifying end
           || case when r.role in (c_app, c_admin) then c_charging end
-          || case when r.role = c_admin then c_administering || c_hosting end)
+          || case when r.role = c_admin then c_administering || c_hosting end
+          || case when r.role = c_admin then c_working end)
       union
       -- Views run with their reader's rights, so that row security holds for them; nobody but the engine's functions writes.
       select 'table ' || c.oid::regclass, 'select', r.role
       from pg_catalog.pg_class c
       cross join unnest(array[c_app, c_admin, c_reader, c_user]) r (role)
       where c.relnamespace = 'credits'::regnamespace and c.relkind in ('r', 'v', 'p')
-        and c.relname <> all (c_sealed)
+        and (c.relname <> all (c_sealed) or r.role = c_admin and c.relname = any (c_journal))
         and (r.role <> c_user or c.relname not in ('charge_attachments', 'credit_cost_changes'))
+        and (r.role <> c_user or c.relname not in ('payments', 'alerts', 'worker_sweeps'))
     ), granted as (
       select 'schema credits' as object, lower(x.privilege_type) as privilege, coalesce(g.rolname, 'public') as role
       from pg_catalog.pg_namespace n

@@ -1,5 +1,7 @@
+using CreditDb.Host.Commands;
 using CreditDb.Host.PrivatePostgres;
 using CreditDb.Migrations;
+using Microsoft.Extensions.Options;
 using Npgsql;
 using Spectre.Console;
 
@@ -10,28 +12,30 @@ internal sealed class Database : IAsyncDisposable
 {
     private readonly NpgsqlConnectionStringBuilder _connection;
     private readonly IConfiguration _configuration;
+    private readonly DatabaseOptions _options;
 
-    private Database(NpgsqlConnectionStringBuilder connection, PrivateServer? server, IConfiguration configuration) =>
-        (_connection, Server, _configuration) = (connection, server, configuration);
+    private Database(NpgsqlConnectionStringBuilder connection, PrivateServer? server, IConfiguration configuration, DatabaseOptions options) =>
+        (_connection, Server, _configuration, _options) = (connection, server, configuration, options);
 
     /// <summary>The private server; null if the database is a configured one.</summary>
     public PrivateServer? Server { get; }
 
     public static async Task<Database> StartAsync(IConfiguration configuration, IAnsiConsole console, CancellationToken ct)
     {
+        var options = DatabaseOptions.From(configuration);
         var connectionString = configuration.GetConnectionString("CreditDb");
         PrivateServer? server = null;
         if (string.IsNullOrWhiteSpace(connectionString))
         {
-            var options = PrivateServerOptions.Kept(configuration) with { Report = line => console.WriteLine(line) };
-            server = await PrivateServer.StartAsync(options, ct);
+            var kept = PrivateServerOptions.Kept(configuration) with { Report = line => console.WriteLine(line) };
+            server = await PrivateServer.StartAsync(kept, ct);
             connectionString = server.ConnectionString;
         }
 
-        var database = new Database(new NpgsqlConnectionStringBuilder(connectionString), server, configuration);
+        var database = new Database(Parse(connectionString), server, configuration, options);
         try
         {
-            await database.MigrateAsync(console, ct);
+            await (options.Migrate ? database.MigrateAsync(console, ct) : database.CheckAsync(ct));
             return database;
         }
         catch
@@ -42,11 +46,18 @@ internal sealed class Database : IAsyncDisposable
     }
 
     /// <summary>The connections of everything that serves; errors carry the engine's details.</summary>
-    public NpgsqlDataSource CreateDataSource() => NpgsqlDataSource.Create(new NpgsqlConnectionStringBuilder(_connection.ConnectionString)
+    public NpgsqlDataSource CreateDataSource(string name = "creditdb serve", int? maxPoolSize = null)
     {
-        IncludeErrorDetail = true,
-        ApplicationName = "creditdb serve",
-    });
+        var settings = new NpgsqlConnectionStringBuilder(_connection.ConnectionString) { IncludeErrorDetail = true, ApplicationName = name };
+        settings.MaxPoolSize = maxPoolSize ?? settings.MaxPoolSize;
+        settings.MinPoolSize = Math.Min(settings.MinPoolSize, settings.MaxPoolSize);
+
+        // The name is what metrics call the pool; without one they would show the connection string.
+        return new NpgsqlDataSourceBuilder(settings.ConnectionString) { Name = name }.Build();
+    }
+
+    public Migrator CreateMigrator(NpgsqlDataSource source) =>
+        new(source, new MigratorOptions { RolePrefix = _options.RolePrefix, WithoutApp = _options.WithoutApp });
 
     /// <summary>How to reach what runs here.</summary>
     public IEnumerable<string> Describe(IEnumerable<string> addresses)
@@ -83,11 +94,37 @@ internal sealed class Database : IAsyncDisposable
     private async Task MigrateAsync(IAnsiConsole console, CancellationToken ct)
     {
         await using var source = NpgsqlDataSource.Create(_connection);
-        var result = await new Migrator(source).MigrateAsync(new Waits(console), ct);
+        var result = await CreateMigrator(source).MigrateAsync(new Waits(console), ct);
         foreach (var notice in result.Notices)
             console.WriteLine(notice.Message);
         var (once, again) = (result.Applied.Count, result.Reapplied.Count);
         console.WriteLine(once + again == 0 ? "The database is up to date." : $"The database was migrated: {once} scripts run, {again} re-applied.");
+    }
+
+    private async Task CheckAsync(CancellationToken ct)
+    {
+        await using var source = NpgsqlDataSource.Create(_connection);
+        var plan = await CreateMigrator(source).PlanAsync(ct);
+        string[] pending = [.. plan.Transactions.SelectMany(t => t).Where(s => s.State != ScriptState.Applied).Select(s => s.Name)];
+        if (plan.Transactions.Count > 0)
+        {
+            throw new MigrationException(
+                MigrationProblem.Pending,
+                $"The database is older than this program: {pending.Length} scripts are pending, the first is {pending.FirstOrDefault() ?? "a re-applied one"}. "
+                + "Database:Migrate is false, so run migrate under a login that may, then start again.");
+        }
+    }
+
+    private static NpgsqlConnectionStringBuilder Parse(string connectionString)
+    {
+        try
+        {
+            return ConnectionSettings.Parse(connectionString);
+        }
+        catch (UsageException e)
+        {
+            throw new OptionsValidationException("ConnectionStrings", typeof(NpgsqlConnectionStringBuilder), ["ConnectionStrings:CreditDb: " + e.Message]);
+        }
     }
 
     private string? Psql()

@@ -1,6 +1,10 @@
 using CreditDb.Host.Access;
 using CreditDb.Host.Api;
+using CreditDb.Host.Live;
+using CreditDb.Host.Operations;
+using CreditDb.Host.Payments;
 using CreditDb.Host.Webhooks;
+using CreditDb.Host.Work;
 using Microsoft.Extensions.Configuration.Json;
 using Microsoft.Extensions.FileProviders;
 using Npgsql;
@@ -40,7 +44,11 @@ internal static class HostApp
 
         builder.Services.AddAccess();
         builder.Services.AddApi();
+        builder.Services.AddLive();
+        builder.AddPayments(database.Server is not null);
         builder.Services.AddWebhooks();
+        builder.Services.AddOperations();
+        builder.Services.AddWorker(builder.Configuration);
 
         builder.Services.AddExceptionHandler<Problems>();
         builder.Services.AddProblemDetails(options => options.CustomizeProblemDetails = Problems.Complete);
@@ -54,21 +62,26 @@ internal static class HostApp
         app.UseRateLimiter();
         app.UseAuthorization();
 
+        app.MapOperations();
+        app.MapPaymentProvider();
         app.MapApiDocument();
 
-        var api = app.MapGroup("/api").AddEndpointFilter(IdempotencyKey.Check);
+        var api = app.MapGroup("/api").ShowsAtOnce().AddEndpointFilter(IdempotencyKey.Check);
         api.MapTokens();
         api.MapAccounts();
         api.MapCredits();
         api.MapReservations();
+        api.MapPurchases();
         api.MapChat();
         api.MapUsage();
+        api.MapEvents();
         api.MapNotifications();
 
         var admin = api.MapGroup("/admin").RequireAuthorization(AccessSetup.Administers);
         admin.MapKeys();
         admin.MapAdminAccounts();
         admin.MapAdminPrices();
+        admin.MapPaymentAdministration();
         admin.MapWebhooks();
         return app;
     }

@@ -10,7 +10,9 @@ var root = new RootCommand($"CreditDb: usage credits inside your own PostgreSQL.
     StatusCommand.Create(),
     RollbackCommand.Create(),
     VerifyCommand.Create(),
+    WorkCommand.Create(),
     DocsCommand.Create(),
+    KeysCommand.Create(),
     sql,
 };
 root.Action = serve.Action;

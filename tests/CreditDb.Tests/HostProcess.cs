@@ -51,6 +51,15 @@ internal sealed class HostProcess : IDisposable
         },
         $"The host did not print '{part}'.");
 
+    /// <summary>Where the host listens, once it does.</summary>
+    public async Task<Uri> AddressAsync()
+    {
+        const string start = "  HTTP     ";
+        await WaitForLineAsync(start);
+        lock (_lines)
+            return new Uri(_lines.First(line => line.StartsWith(start, StringComparison.Ordinal))[start.Length..]);
+    }
+
     public void Kill() => _process.Kill();
 
     public async Task<(int ExitCode, string Output, string Error)> EndAsync()

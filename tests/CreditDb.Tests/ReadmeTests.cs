@@ -31,6 +31,8 @@ public sealed class ReadmeTests(TestDatabase db) : IClassFixture<TestDatabase>
     [InlineData("docs/dba.md")]
     [InlineData("docs/charging-tables.md")]
     [InlineData("docs/errors.md")]
+    [InlineData("docs/configuration.md")]
+    [InlineData("docs/operations.md")]
     [InlineData("docs/dbup.md")]
     [InlineData("docs/sql-api.md")]
     [InlineData("docs/credit-model.md")]

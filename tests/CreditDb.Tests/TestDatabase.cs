@@ -28,7 +28,13 @@ public sealed class TestDatabase(TestServer server) : IAsyncLifetime
     public async ValueTask DisposeAsync()
     {
         if (!BooksAreDamaged)
+        {
             Assert.Empty(await Column<string>("select user_id || ' ' || problem || ': expected ' || expected || ', actual ' || actual from credits.verify_ledger()"));
+            // A notification that is ahead of its wallet would not be seen, or seen twice, by somebody who watches.
+            Assert.Empty(await Column<Guid>(
+                "select n.user_id from credits.notifications n join credits.wallets w on w.user_id = n.user_id and w.credit_type = n.credit_type where n.change_no > w.change_no"));
+        }
+
         await Source.DisposeAsync();
         await server.DropAsync(ConnectionString);
     }
@@ -100,6 +106,9 @@ public sealed class TestDatabase(TestServer server) : IAsyncLifetime
           (select string_agg(f::text, E'\n' order by credit_type, log_id, refund_no) from credits.credit_refunds f where user_id = $1),
           (select string_agg(p::text, E'\n' order by purchase_id) from credits.credit_purchases p where user_id = $1),
           (select string_agg(f::text, E'\n' order by purchase_id, refund_no) from credits.credit_purchase_refunds f where user_id = $1),
+          (select string_agg(m::text, E'\n' order by provider) from credits.payment_methods m where user_id = $1),
+          (select string_agg(t::text, E'\n') from credits.top_ups t where user_id = $1),
+          (select string_agg(p::text, E'\n' order by provider, provider_reference) from credits.payments p where payer_id = $1),
           (select string_agg(c::text, E'\n' order by action_type, period, period_no) from credits.usage_counters c where user_id = $1),
           (select string_agg(t::text, E'\n' order by attempt_id) from credits.usage_attempts t where user_id = $1),
           (select string_agg(d::text, E'\n' order by day, credit_type, action_type, period_no) from credits.usage_daily d where user_id = $1),
@@ -108,6 +117,8 @@ public sealed class TestDatabase(TestServer server) : IAsyncLifetime
           (select string_agg(a::text, E'\n' order by credit_type, entry_no) from credits.credit_ledger_archive a where user_id = $1),
           (select string_agg(i::text, E'\n' order by import_no) from credits.imported_usage i where user_id = $1),
           (select string_agg(d::text, E'\n' order by delivery_id) from credits.webhook_deliveries d where user_id = $1),
+          (select string_agg(d::text, E'\n' order by credit_type, hour) from credits.decline_counts d where user_id = $1),
+          (select string_agg(a::text, E'\n' order by alert_id) from credits.alerts a where user_id = $1),
           (select string_agg(n::text, E'\n' order by notification_id) from credits.notifications n where user_id = $1))
         """, user);
 

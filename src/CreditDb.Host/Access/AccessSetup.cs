@@ -31,6 +31,7 @@ internal static class AccessSetup
                 o => o.CorsOrigins.All(origin => Uri.TryCreate(origin, UriKind.Absolute, out var uri) && uri.GetLeftPart(UriPartial.Authority) == origin),
                 "Access:CorsOrigins must be origins such as https://app.example.com, without a path.")
             .ValidateOnStart();
+        services.AddSingleton<IHttpContextFactory, HiddenTokens>();
         services.AddSingleton<ApiKeys>();
         services.AddSingleton<UserTokens>();
         services.AddSingleton<KeyRing>();

@@ -11,6 +11,7 @@ internal sealed class Caller
     public const string ScopeClaim = "scope";
 
     private readonly ClaimsPrincipal _principal;
+    private readonly HashSet<Guid> _actedFor = [];
 
     private Caller(ClaimsPrincipal principal, CreditClient credits, SqlCaller sql)
     {
@@ -35,14 +36,22 @@ internal sealed class Caller
     /// <summary>The engine's functions that only hosts call, on the caller's behalf.</summary>
     public SqlCaller Sql { get; }
 
+    /// <summary>For whom the request was so far.</summary>
+    public IReadOnlyCollection<Guid> ActedFor => _actedFor;
+
     /// <summary>For whom the request is: a service names a user, a user can only name itself.</summary>
-    public Guid For(Guid? named, string field = "userId") => UserId switch
+    public Guid For(Guid? named, string field = "userId")
     {
-        null when named is null || named == Guid.Empty => throw new ProblemException(400, "user_required", $"A service names the user: {field} is missing.", field),
-        null => named.Value,
-        { } own when named is null || named == own => own,
-        _ => throw new ProblemException(403, "another_user", "A user's token acts for its own user only.", field),
-    };
+        var user = UserId switch
+        {
+            null when named is null || named == Guid.Empty => throw new ProblemException(400, "user_required", $"A service names the user: {field} is missing.", field),
+            null => named.Value,
+            { } own when named is null || named == own => own,
+            _ => throw new ProblemException(403, "another_user", "A user's token acts for its own user only.", field),
+        };
+        _actedFor.Add(user);
+        return user;
+    }
 
     /// <summary>Refuses a user whose token may not spend on this action.</summary>
     public void MaySpendOn(string? action, string? field = null)

@@ -1,6 +1,7 @@
 using System.Security.Claims;
 using System.Text.Encodings.Web;
 using CreditDb.Host.Api;
+using CreditDb.Host.Live;
 using Microsoft.AspNetCore.Authentication;
 using Microsoft.Extensions.Options;
 
@@ -21,7 +22,7 @@ internal sealed class CallerAuthentication(
         {
             return await keys.FindAsync(token.KeyId, Context.RequestAborted) is null
                 ? AuthenticateResult.Fail("The key that minted the token is gone.")
-                : Success(token.KeyId, token.Scopes, token.UserId);
+                : Success(token.KeyId, token.Scopes, token.UserId, token.ExpiresAt);
         }
 
         return ApiKey.Parse(text) is { } key && await keys.FindAsync(key.Id, Context.RequestAborted) is { } check && key.Matches(check)
@@ -47,15 +48,15 @@ internal sealed class CallerAuthentication(
             return header[(SchemeName.Length + 1)..].Trim();
 
         // A browser's EventSource cannot send headers.
-        return Context.GetEndpoint()?.Metadata.GetMetadata<TokenInQuery>() is not null && Request.Query["access_token"].ToString() is { Length: > 0 } query ? query : null;
+        return Context.GetEndpoint()?.Metadata.GetMetadata<TokenInQuery>() is not null && HiddenTokens.Of(Context) is { } token ? token : null;
     }
 
-    private static AuthenticateResult Success(string keyId, string[] scopes, Guid? user)
+    private static AuthenticateResult Success(string keyId, string[] scopes, Guid? user, DateTimeOffset? expiresAt = null)
     {
         var claims = scopes.Select(scope => new Claim(Caller.ScopeClaim, scope)).Append(new Claim(Caller.KeyClaim, keyId));
         if (user is { } id)
             claims = claims.Append(new Claim(Caller.UserClaim, id.ToString()));
-        return AuthenticateResult.Success(new AuthenticationTicket(new ClaimsPrincipal(new ClaimsIdentity(claims, SchemeName)), SchemeName));
+        return AuthenticateResult.Success(new AuthenticationTicket(new ClaimsPrincipal(new ClaimsIdentity(claims, SchemeName)), new() { ExpiresUtc = expiresAt }, SchemeName));
     }
 }
 

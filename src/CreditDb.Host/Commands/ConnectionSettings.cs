@@ -19,6 +19,12 @@ internal static class ConnectionSettings
             No database: no private server runs under {folder}, and none is named.
             Start one in another terminal (dotnet run --project src/CreditDb.Host), or give --connection or ConnectionStrings__CreditDb.
             """);
+        return Parse(text);
+    }
+
+    /// <summary>Reads a connection string, or a URL.</summary>
+    public static NpgsqlConnectionStringBuilder Parse(string text)
+    {
         try
         {
             var settings = text.StartsWith("postgres", StringComparison.Ordinal) && Uri.TryCreate(text, UriKind.Absolute, out var url)

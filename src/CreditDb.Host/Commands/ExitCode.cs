@@ -24,7 +24,7 @@ internal static class ExitCodes
            0  done, up to date, healthy
            1  unexpected error, no connection
            2  wrong usage, no connection string
-           3  scripts are pending (status)
+           3  scripts are pending (status, keys, serve with Database:Migrate=false)
            4  a script has been edited since it was applied
            5  the database is newer than this program
            6  a script failed; what was committed before it stays

@@ -68,7 +68,12 @@ internal static partial class ServeCommand
             // Stopped while starting.
             return (int)ExitCode.Ok;
         }
-        catch (Exception e) when (e is PrivatePostgresException or MigrationException or NpgsqlException or UnauthorizedAccessException or IOException
+        catch (MigrationException e)
+        {
+            await Console.Error.WriteLineAsync("error: " + e.Message);
+            return (int)Verb.CodeOf(e.Problem);
+        }
+        catch (Exception e) when (e is PrivatePostgresException or NpgsqlException or UnauthorizedAccessException or IOException
             or OptionsValidationException or InvalidOperationException { Source: "Microsoft.Extensions.Configuration.Binder" })
         {
             await Console.Error.WriteLineAsync("error: " + e.Message);

@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.Text.Json;
 using CreditDb.Migrations;
 using Npgsql;
 
@@ -38,12 +39,13 @@ internal sealed class Verb(ParseResult arguments, string name, Output output, Np
 
     /// <summary>Makes a command of a description, options and what it does.</summary>
     public static Command Create(
-        string name, string description, IEnumerable<Option> options, Func<Verb, CancellationToken, Task<ExitCode>> run)
+        string name, string description, IEnumerable<Option> options, Func<Verb, CancellationToken, Task<ExitCode>> run, string? parent = null)
     {
+        var fullName = parent is null ? name : $"{parent} {name}";
         var command = new Command(name, description) { Connection, Json };
         foreach (var option in options)
             command.Add(option);
-        command.SetAction(async (arguments, cancellationToken) => (int)await RunAsync(arguments, name, run, cancellationToken));
+        command.SetAction(async (arguments, cancellationToken) => (int)await RunAsync(arguments, fullName, run, cancellationToken));
         return command;
     }
 
@@ -101,6 +103,14 @@ internal sealed class Verb(ParseResult arguments, string name, Output output, Np
                 new { e.Problem, e.Message, e.Script, e.Line, e.SqlState, e.Detail, e.Hint },
                 string.Join('\n', new[] { e.Message, e.Detail, e.Hint }.Where(text => text is not null)));
         }
+        catch (CreditException e)
+        {
+            return Fail(e is InvalidArgumentException ? ExitCode.Usage : ExitCode.Error, new { problem = e.Code, e.Message, e.Detail }, Told(e));
+        }
+        catch (PostgresException e) when (e.SqlState is PostgresErrorCodes.InvalidSchemaName or PostgresErrorCodes.UndefinedFunction)
+        {
+            return Fail(ExitCode.Pending, new { problem = "notMigrated" }, "The database is not migrated to this release. Run migrate first.");
+        }
         catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
         {
             return Fail(ExitCode.Error, new { problem = "cancelled" }, "Cancelled. What was committed stays; the next run continues.");
@@ -115,6 +125,15 @@ internal sealed class Verb(ParseResult arguments, string name, Output output, Np
         }
     }
 
+    /// <summary>The engine's words, and which argument it means.</summary>
+    private static string Told(CreditException e)
+    {
+        if (e is not InvalidArgumentException || e.Detail is not { } detail)
+            return e.Message;
+        var fields = JsonDocument.Parse(detail).RootElement;
+        return $"{fields.GetProperty("argument").GetString()!.Replace("p_", "", StringComparison.Ordinal).Replace('_', ' ')} {fields.GetProperty("problem").GetString()}.";
+    }
+
     public static ExitCode CodeOf(MigrationProblem problem) => problem switch
     {
         MigrationProblem.ScriptEdited => ExitCode.ScriptEdited,
@@ -122,6 +141,7 @@ internal sealed class Verb(ParseResult arguments, string name, Output output, Np
         MigrationProblem.RolePrefixDiffers => ExitCode.RolePrefixDiffers,
         MigrationProblem.RollbackRefused => ExitCode.RollbackRefused,
         MigrationProblem.Busy => ExitCode.Busy,
+        MigrationProblem.Pending => ExitCode.Pending,
         _ => ExitCode.ScriptFailed,
     };
 }

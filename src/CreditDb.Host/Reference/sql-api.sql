@@ -6,13 +6,14 @@ with topics (n, title, pattern) as (
     (2, 'Charging', '^(can_perform_action|deduct_(call_)?credits.*|charge_uncharged)$'),
     (3, 'Holds and refunds', '(^reserve_credits|_reservation|^refund_credits)$'),
     (4, 'Accounts and plans', '^(change_plan|set_(plan|allowance|feature)|[a-z]+_account|erase_user_data|set_threshold|read_notifications|user_id_for)$'),
-    (5, 'Purchases', '(_purchase|_purchased_credits|_packages?|_payment|_payment_event|_dispute)$'),
+    (5, 'Purchases', '(_purchases?|_purchased_credits|_packages?|_payment|_payment_events?|_dispute|_checkout|_top_ups?)$'),
     (6, 'Chat', '^([a-z]+_chat_(message|session|time))$'),
     (7, 'Usage', '^(track_usage_.*|get_.*_usage|get_usage_.*|roll_up_usage)$'),
     (8, 'Administration', null),
     (9, 'Triggers and attachments', '^(attach|detach)_'),
     (10, 'Verification', '^verify_'),
-    (11, 'Webhooks', '_webhooks?(_|$)')
+    (11, 'Webhooks', '_webhooks?(_|$)'),
+    (12, 'Worker and alerts', '^(settle_due_wallets|notify_expiring|expire_purchases|roll_up_next|find_anomalies|forget_keys|get_worker_state|list_alerts|acknowledge_alert)$')
 ), roles as (
   select r.oid, k.name, k.n
   from (values (1, 'app'), (2, 'admin'), (3, 'reader'), (4, 'user')) k (n, name)

@@ -1,3 +1,4 @@
+using System.Text.Json;
 using System.Text.Json.Nodes;
 
 namespace CreditDb;
@@ -40,4 +41,24 @@ public sealed partial class CreditClient
         Done(await _sql.JsonAsync<Package>("select credits.set_package($1, $2, $3, $4, $5, $6, $7, $8)", null, ct,
             packageId, credits, priceMinor, currency, packageName,
             features is null ? null : new JsonArray([.. features.Select(f => JsonValue.Create(f))]), isActive, sortOrder));
+
+    /// <summary>A user's purchases, the newest first, or one of them: at most limit; the last one read leads to the next page.</summary>
+    public Task<List<ListedPurchase>> ListPurchasesAsync(
+        Guid userId, int limit = 50, ListedPurchase? after = null, Guid? purchaseId = null, CancellationToken ct = default) => _sql.RowsAsync(
+        "select to_jsonb(p) from credits.list_purchases($1, $2, $3, $4, $5) p", null,
+        row => JsonSerializer.Deserialize<ListedPurchase>(row.GetString(0), SqlCaller.Json)!, ct,
+        userId, limit, after?.CreatedAt, after?.PurchaseId, purchaseId);
+
+    /// <summary>The automatic top-up of an account, as the payment provider of that name can do it.</summary>
+    public async Task<TopUp> GetTopUpAsync(Guid userId, string provider, CancellationToken ct = default) =>
+        Done(await _sql.JsonAsync<TopUp>("select credits.get_top_up($1, $2)", null, ct, userId, provider));
+
+    /// <summary>
+    /// Switches the automatic top-up of an account on or off: the package is bought as soon as no more than threshold credits are left, for at most
+    /// monthlyCapMinor minor units a month. What is null stays; the first time all are needed. What had stopped it is forgotten.
+    /// </summary>
+    public async Task<TopUp> SetTopUpAsync(
+        Guid userId, string provider, bool isOn, decimal? threshold = null, string? packageId = null, long? monthlyCapMinor = null, CancellationToken ct = default) =>
+        Done(await _sql.JsonAsync<TopUp>("select credits.set_top_up($1, $2, $3, $4, $5, $6)", null, ct,
+            userId, provider, isOn, threshold, packageId, monthlyCapMinor));
 }

@@ -41,11 +41,12 @@ internal sealed class SqlCaller(NpgsqlDataSource source, NpgsqlTransaction? tran
     /// The jsonb that the statement returns. It is repeated on 40001, 40P01 and lost connections if it has a transaction of its own and a key by which the
     /// engine knows it again: an idempotency key, or the id of the one thing that it opens, settles or completes.
     /// </summary>
-    public async Task<T> JsonAsync<T>(string sql, string? key, CancellationToken ct, params object?[] arguments)
-    {
-        var text = (string)(await ScalarAsync(sql, key, ct, arguments))!;
-        return JsonSerializer.Deserialize<T>(text, Json)!;
-    }
+    public Task<T> JsonAsync<T>(string sql, string? key, CancellationToken ct, params object?[] arguments) =>
+        RunAsync(sql, key, static async (reader, token) =>
+        {
+            await reader.ReadAsync(token);
+            return JsonSerializer.Deserialize<T>(reader.GetString(0), Json)!;
+        }, arguments, ct);
 
     public Task<object?> ScalarAsync(string sql, string? key, CancellationToken ct, params object?[] arguments) =>
         RunAsync(sql, key, async (reader, token) => await reader.ReadAsync(token) ? reader.GetValue(0) : null, arguments, ct);
@@ -62,8 +63,12 @@ internal sealed class SqlCaller(NpgsqlDataSource source, NpgsqlTransaction? tran
     private async Task<T> RunAsync<T>(
         string sql, string? key, Func<DbDataReader, CancellationToken, Task<T>> read, object?[] arguments, CancellationToken ct)
     {
+        var tries = 0;
         async ValueTask<T> OnceAsync(CancellationToken token)
         {
+            if (tries++ > 0)
+                Measures.Repeated(sql);
+
             // A batch is one transaction and one round trip: the actor is set for the statement alone.
             await using var batch = transaction is null ? source.CreateBatch() : new NpgsqlBatch(transaction.Connection, transaction);
             if (actor is not null)
@@ -82,7 +87,17 @@ internal sealed class SqlCaller(NpgsqlDataSource source, NpgsqlTransaction? tran
             }
         }
 
-        return key is not null && transaction is null ? await Retries.ExecuteAsync(OnceAsync, ct) : await OnceAsync(ct);
+        var started = Measures.Start();
+        try
+        {
+            var result = key is not null && transaction is null ? await Retries.ExecuteAsync(OnceAsync, ct) : await OnceAsync(ct);
+            Measures.Returned(started, sql, result);
+            return result;
+        }
+        catch (Exception e) when (Measures.Failed(started, sql, e))
+        {
+            throw;
+        }
     }
 
     private static NpgsqlBatchCommand Command(string sql, params object?[] arguments)

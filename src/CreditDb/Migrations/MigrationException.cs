@@ -25,6 +25,9 @@ public enum MigrationProblem
 
     /// <summary>A lock could not be had within the number of tries.</summary>
     Busy,
+
+    /// <summary>Scripts are pending, and this program was told not to run them.</summary>
+    Pending,
 }
 
 /// <summary>A migration stopped; what was committed before stays, and the journal tells it.</summary>

@@ -41,6 +41,8 @@ public sealed class ApiHost(TestServer server) : IAsyncLifetime
         new WebApplicationFactory<Program>().WithWebHostBuilder(web =>
         {
             web.UseSetting("ConnectionStrings:CreditDb", Database.ConnectionString);
+            // Tests of other things need nobody who settles and notifies beside them.
+            web.UseSetting("Worker:Enabled", "false");
             foreach (var (name, value) in settings)
                 web.UseSetting(name, value);
             if (services is not null)

@@ -81,6 +81,12 @@ public sealed class CreditClientTests(TestDatabase db) : IClassFixture<TestDatab
         var second = await _client.CreatePurchaseAsync(user, "client-test", "stripe", ct: Cancel);
         Assert.Equal("card declined", (await _client.FailPurchaseAsync(user, second.PurchaseId, "card declined", Cancel)).FailureReason);
 
+        var listed = await _client.ListPurchasesAsync(user, 1, ct: Cancel);
+        Assert.Equal((second.PurchaseId, "Ten", "failed"), (listed[0].PurchaseId, listed[0].PackageName, listed[0].Status));
+        Assert.Equal(purchase.PurchaseId, Assert.Single(await _client.ListPurchasesAsync(user, 5, listed[0], ct: Cancel)).PurchaseId);
+        var topUp = await _client.SetTopUpAsync(user, "stripe", true, 2.5m, "client-test", 900, Cancel);
+        Assert.Equal(("needs_payment_method", 2.5m, 300L), (topUp.Status, topUp.Threshold, topUp.PriceMinor));
+        Assert.Equal(900, (await _client.GetTopUpAsync(user, "stripe", Cancel)).MonthlyCapMinor);
         Assert.Equal(15, (await _client.GrantAsync(user, 5, "promotional", TimeProvider.System.GetUtcNow().AddDays(1), 7, "spring", idempotencyKey: "g", ct: Cancel)).BalanceAfter);
         Assert.Equal(16, (await _client.AddPurchasedCreditsAsync(user, 1, "invoice", ct: Cancel)).BalanceAfter);
         Assert.Equal(-6, (await _client.AdjustAsync(user, -6, "a mistake", ct: Cancel)).Amount);

@@ -9,6 +9,7 @@ public sealed class AccessTests(TestDatabase db) : IClassFixture<TestDatabase>
         ["get_credit_balance", "can_perform_action", "clock_now", "actor", "fail", "check_argument", "check_amount", "outcome", "price_of", "due_steps", "period_start", "period_number",
         "plan_terms", "allocations_of", "get_balance_at",
         "get_usage_stats", "get_feature_usage", "usage_tail",
+        "list_purchases", "get_top_up", "top_up_spent",
         "project_wallet", "owed_payments"];
 
     private static readonly string[] Verifying = ["verify_ledger", "verify_slice", "verify_attachments", "trigger_signature"];
@@ -21,6 +22,7 @@ public sealed class AccessTests(TestDatabase db) : IClassFixture<TestDatabase>
         "deduct_credits_batch", "deduct_chat_message", "reserve_credits", "extend_reservation", "commit_reservation", "release_reservation", "refund_credits", "settle_due_wallets",
         "track_usage_and_deduct_credits", "roll_up_usage",
         "create_purchase",
+        "set_top_up",
         "set_threshold", "notify_expiring", "read_notifications",
     ];
 
@@ -39,10 +41,18 @@ public sealed class AccessTests(TestDatabase db) : IClassFixture<TestDatabase>
     /// <summary>What only the host calls.</summary>
     internal static readonly string[] Hosting =
     [
+        "apply_payment_event", "retry_payment_event", "dismiss_payment_event", "list_payment_events", "keep_checkout", "begin_top_ups",
         "create_api_key", "find_api_key", "note_api_key_use", "revoke_api_key", "list_api_keys",
+        "get_changes", "get_changed_users",
         "get_data_protection_keys", "store_data_protection_key",
         "set_webhook_endpoint", "rotate_webhook_secret", "delete_webhook_endpoint", "get_webhook_endpoints", "get_webhook_target", "claim_webhook_deliveries",
         "finish_webhook_delivery", "get_dead_webhooks", "retry_dead_webhooks", "purge_webhook_deliveries",
+    ];
+
+    /// <summary>What the worker and whoever answers its alerts call.</summary>
+    private static readonly string[] Working =
+    [
+        "expire_purchases", "roll_up_next", "verify_next", "find_anomalies", "forget_keys", "get_worker_state", "list_alerts", "acknowledge_alert",
     ];
 
     public static TheoryData<string, string[]> Matrix => new()
@@ -50,7 +60,7 @@ public sealed class AccessTests(TestDatabase db) : IClassFixture<TestDatabase>
         { "creditdb_user", Reading },
         { "creditdb_reader", [.. Reading, .. Verifying] },
         { "creditdb_app", [.. Reading, .. Verifying, .. Charging] },
-        { "creditdb_admin", [.. Reading, .. Verifying, .. Charging, .. Administering, .. Hosting] },
+        { "creditdb_admin", [.. Reading, .. Verifying, .. Charging, .. Administering, .. Hosting, .. Working] },
     };
 
     [Theory]
@@ -127,7 +137,7 @@ public sealed class AccessTests(TestDatabase db) : IClassFixture<TestDatabase>
         await using var connection = await As("creditdb_user");
         Assert.Equal(0, await connection.Value<long>("select count(*) from credits.wallets"));
         await connection.Run($"set credits.user_id = '{me}'");
-        foreach (var table in await db.Column<string>("select c.relname::text from pg_class c join pg_attribute a on a.attrelid = c.oid and a.attname = 'user_id' and c.relkind in ('r', 'v') where c.relnamespace = 'credits'::regnamespace"))
+        foreach (var table in await db.Column<string>("select c.relname::text from pg_class c join pg_attribute a on a.attrelid = c.oid and a.attname = 'user_id' and c.relkind in ('r', 'v') where c.relnamespace = 'credits'::regnamespace and c.relname <> 'alerts'"))
             Assert.Equal(0, await connection.Value<long>($"select count(*) from credits.{table} where user_id <> $1", me));
         Assert.Equal(1, await connection.Value<long>("select count(*) from credits.credit_usage_logs"));
         Assert.Equal(5, (await connection.Json("select credits.get_credit_balance($1)", me)).Number("total"));

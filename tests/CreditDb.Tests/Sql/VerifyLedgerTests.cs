@@ -81,6 +81,24 @@ public sealed class VerifyLedgerTests(TestDatabase db) : IClassFixture<TestDatab
     }
 
     [Theory]
+    [InlineData("update credits.payments set purchase_id = gen_random_uuid() where payer_id = $1", "payment pi_")]
+    [InlineData("update credits.credit_purchases set provider_reference = 'x' where user_id = $1 and status = 'paid'", "payment pi_")]
+    [InlineData("update credits.credit_purchases set status = 'failed' where user_id = $1 and is_top_up", "automatic top-up under way")]
+    [InlineData("update credits.top_ups set purchase_id = gen_random_uuid() where user_id = $1", "automatic top-up under way")]
+    public async Task Names_the_damage_to_a_payment_or_a_top_up(string damage, string problem)
+    {
+        db.BooksAreDamaged = true;
+        var user = await db.Account();
+        var purchase = (await db.Json("select credits.create_purchase($1, 'starter', 'stripe')", user)).GetProperty("purchase_id").GetGuid();
+        await db.Run("select credits.apply_payment_event('stripe', $3, 'completed', $1, $2, $3, 500, 'USD', p_customer_reference => 'c', p_payment_method => 'm')", user, purchase, "pi_" + purchase);
+        await db.Run("select credits.set_top_up($1, 'stripe', true, 100, 'starter', 500)", user);
+        await db.Run("select credits.begin_top_ups('stripe')");
+        Assert.Empty(await db.Column<string>("select problem from credits.verify_ledger($1)", user));
+        await db.Run(damage, user);
+        Assert.Contains(await db.Column<string>("select problem from credits.verify_ledger($1)", user), p => p.StartsWith(problem, StringComparison.Ordinal));
+    }
+
+    [Theory]
     [InlineData("update credits.usage_counters set used = used + 1 where user_id = $1")]
     [InlineData("delete from credits.usage_counters where user_id = $1")]
     [InlineData("update credits.usage_counters set period_no = period_no + 1 where user_id = $1")]

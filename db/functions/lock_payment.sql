@@ -1,0 +1,19 @@
+create or replace function credits.lock_payment(
+  p_provider text,
+  p_provider_reference text
+)
+returns void
+language plpgsql
+volatile
+as $$
+begin
+  if p_provider_reference is not null then
+    insert into credits.payments (provider, provider_reference, events)
+    values (p_provider, p_provider_reference, 1)
+    on conflict (provider, provider_reference) do update set events = payments.events + 1;
+  end if;
+end
+$$;
+
+comment on function credits.lock_payment(text, text) is
+  'Internal. Locks a payment, known or not, before its events and wallets. An update, as a mere lock would leave a REPEATABLE READ caller unaware.';

@@ -1,0 +1,47 @@
+using Microsoft.Extensions.Options;
+
+namespace CreditDb.Host.Payments;
+
+/// <summary>Chooses the payment provider.</summary>
+internal static class PaymentSetup
+{
+    /// <param name="builder">The host.</param>
+    /// <param name="isEmbedded">The database is a private one: then the sandbox is what nobody has to configure.</param>
+    public static void AddPayments(this WebApplicationBuilder builder, bool isEmbedded)
+    {
+        var services = builder.Services;
+        services.AddOptions<PaymentOptions>().BindConfiguration(PaymentOptions.Section, o => o.ErrorOnUnknownConfiguration = true)
+            .ValidateDataAnnotations()
+            .ValidateOnStart();
+        services.AddSingleton<IValidateOptions<PaymentOptions>, PaymentOptions.Validator>();
+        services.AddSingleton<PaymentDesk>();
+        switch (builder.Configuration[$"{PaymentOptions.Section}:{nameof(PaymentOptions.Provider)}"] ?? (isEmbedded ? SandboxProvider.ProviderName : null))
+        {
+            case StripeProvider.ProviderName:
+                services.AddSingleton<IPaymentProvider, StripeProvider>();
+                break;
+            case SandboxProvider.ProviderName:
+                services.AddSingleton<IPaymentProvider, SandboxProvider>();
+                break;
+            default:
+                return;
+        }
+
+        services.AddSingleton<TopUpService>();
+        services.AddHostedService(all => all.GetRequiredService<TopUpService>());
+    }
+
+    /// <summary>What the provider itself, or its user, calls.</summary>
+    public static void MapPaymentProvider(this WebApplication app)
+    {
+        switch (app.Services.GetService<IPaymentProvider>())
+        {
+            case StripeProvider:
+                app.MapStripeWebhook();
+                break;
+            case SandboxProvider:
+                app.MapSandbox();
+                break;
+        }
+    }
+}
