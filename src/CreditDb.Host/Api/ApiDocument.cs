@@ -72,10 +72,10 @@ internal static class ApiDocument
 
         foreach (var limit in (operation.Parameters ?? []).Where(p => p.Name == "limit").Select(p => p.Schema).OfType<OpenApiSchema>())
             (limit.Minimum, limit.Maximum) = ("1", "200");
-        if (!isRead)
+        if (!isRead && !metadata.OfType<IAllowAnonymous>().Any())
         {
             codes.Add("invalid_idempotency_key");
-            operation.Parameters ??= [];
+            operation.Parameters = [.. (operation.Parameters ?? []).Where(p => p.Name != IdempotencyKey.Header)];
             operation.Parameters.Add(new OpenApiParameter
             {
                 Name = IdempotencyKey.Header,

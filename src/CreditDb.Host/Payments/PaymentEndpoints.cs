@@ -19,6 +19,8 @@ internal static class PaymentEndpoints
                     Key(idempotencyKey), new Uri($"{http.Scheme}://{http.Host}"), ct);
                 return TypedResults.Created((string?)null, PurchaseItem.Of(purchase));
             })
+            .WithExample("""{ "userId": "00000000-0000-0000-0000-0000000000aa", "packageId": "small" }""")
+            .WithProblems("unknown_account", "account_suspended", "key_reused")
             .WithSummary("Buy a package")
             .WithDescription("Sends the user to checkoutUrl, where it is paid; the credits come when the payment provider reports that. The same Idempotency-Key leads to the same purchase and page.");
         credits.MapGet("/purchases", async (Caller caller, CancellationToken ct, Guid? userId = null, int limit = 50, string? after = null) =>
@@ -33,7 +35,9 @@ internal static class PaymentEndpoints
                 caller.Credits.GetTopUpAsync(caller.For(userId), desk.Provider.Name, ct))
             .WithSummary("The automatic top-up, and how it is doing");
         credits.MapPut("/top-up", (SetTopUp request, Caller caller, PaymentDesk desk, CancellationToken ct) => caller.Credits.SetTopUpAsync(
-                caller.For(request.UserId), desk.Provider.Name, request.IsOn, request.Threshold, request.PackageId, request.MonthlyCapMinor, ct))
+                caller.For(request.UserId), desk.Provider.Name, request.IsOn!.Value, request.Threshold, request.PackageId, request.MonthlyCapMinor, ct))
+            .WithExample("""{ "userId": "00000000-0000-0000-0000-0000000000aa", "isOn": false }""")
+            .WithProblems("unknown_account")
             .WithSummary("Switch automatic top-up on or off")
             .WithDescription("What is left out stays. It charges the payment method that a purchase with savePaymentMethod saved, and stops at the first failure until it is set again or something is bought.");
     }
@@ -50,14 +54,20 @@ internal static class PaymentEndpoints
             .WithSummary("What the payment provider reported and could not be applied, the newest first; waiting=false: all");
         events.MapPost("/{id:guid}/retry", async (Guid id, RetryEvent? request, Caller caller, CancellationToken ct) => CreditClient.Done(
                 await caller.Sql.JsonAsync<AppliedEvent>("select credits.retry_payment_event($1, $2, $3)", id.ToString(), ct, id, request?.UserId, request?.PurchaseId)))
+            .WithExample("""{ "userId": "00000000-0000-0000-0000-0000000000aa", "purchaseId": "00000000-0000-0000-0000-000000000001" }""")
+            .WithProblems("not_found")
             .WithSummary("Try it again, as if it had named this purchase");
         events.MapPost("/{id:guid}/dismiss", async (Guid id, DismissEvent request, Caller caller, CancellationToken ct) => CreditClient.Done(
                 await caller.Sql.JsonAsync<AppliedEvent>("select credits.dismiss_payment_event($1, $2)", id.ToString(), ct, id, request.Reason)))
+            .WithExample("""{ "reason": "refunded by hand" }""")
+            .WithProblems("not_found")
             .WithSummary("Say that it was dealt with otherwise");
         admin.MapPost("/purchases/{purchaseId:guid}/refund", async (
                 Guid purchaseId, Refund request, PaymentDesk desk, [FromHeader(Name = "Idempotency-Key")] string? idempotencyKey, CancellationToken ct) =>
                 new Refunded(await desk.RefundAsync(request.UserId, purchaseId, request.AmountMinor, Key(idempotencyKey), ct)))
             .WithTags("Payments")
+            .WithExample("""{ "userId": "00000000-0000-0000-0000-0000000000aa", "amountMinor": 100 }""")
+            .WithProblems("unknown_account", "not_found")
             .WithSummary("Refund a purchase at the payment provider; the credits follow when that reports it");
     }
 
@@ -65,14 +75,14 @@ internal static class PaymentEndpoints
         ? idempotencyKey
         : throw new ProblemException(400, "idempotency_key_required", "Send an Idempotency-Key of 1 to 100 ASCII characters, the same one when you repeat the request.");
 
-    /// <param name="UserId">Who buys; a user's token may leave it out.</param>
     /// <param name="PackageId">What is bought.</param>
+    /// <param name="UserId">Who buys; a user's token may leave it out.</param>
     /// <param name="SavePaymentMethod">Whether automatic top-up may charge the same payment method.</param>
-    internal sealed record Buy(Guid? UserId, string PackageId, bool? SavePaymentMethod = null);
+    internal sealed record Buy(string PackageId, Guid? UserId = null, bool? SavePaymentMethod = null);
 
-    internal sealed record SetTopUp(Guid? UserId, bool IsOn, decimal? Threshold = null, string? PackageId = null, long? MonthlyCapMinor = null);
+    internal sealed record SetTopUp(bool? IsOn, Guid? UserId = null, decimal? Threshold = null, string? PackageId = null, long? MonthlyCapMinor = null);
 
-    internal sealed record RetryEvent(Guid? UserId, Guid? PurchaseId);
+    internal sealed record RetryEvent(Guid? UserId = null, Guid? PurchaseId = null);
 
     internal sealed record DismissEvent(string Reason);
 

@@ -123,8 +123,8 @@ public sealed class MalformedRequestTests(ApiHost host) : IClassFixture<ApiHost>
     [Fact]
     public async Task A_body_above_1_MB_is_refused()
     {
-        await using var factory = host.Configured([]);
-        factory.UseKestrel(0);
+        await using var factory = host.Configured([("Urls", "http://127.0.0.1:0")]);
+        factory.UseKestrel();
         factory.StartServer();
         using var client = factory.CreateClient();
         client.DefaultRequestHeaders.Authorization = host.Service.DefaultRequestHeaders.Authorization;

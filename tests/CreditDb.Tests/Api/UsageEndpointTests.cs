@@ -123,8 +123,8 @@ public sealed class UsageEndpointTests(ApiHost host) : IClassFixture<ApiHost>
             insert into credits.imported_usage (user_id, import_no, legacy_id, action_type, amount_used, metadata, created_at, imported_at)
             select $1, n, n::text, 'old', 1, jsonb_build_object('text', repeat('x', 400)), '2020-01-01', now() from generate_series(1, 150000) n
             """, user);
-        await using var factory = host.Configured([]);
-        factory.UseKestrel(0);
+        await using var factory = host.Configured([("Urls", "http://127.0.0.1:0")]);
+        factory.UseKestrel();
         factory.StartServer();
         using var client = factory.CreateClient();
         client.DefaultRequestHeaders.Authorization = host.Service.DefaultRequestHeaders.Authorization;
