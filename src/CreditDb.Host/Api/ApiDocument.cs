@@ -80,7 +80,7 @@ internal static class ApiDocument
             {
                 Name = IdempotencyKey.Header,
                 In = ParameterLocation.Header,
-                Description = "1 to 255 visible ASCII characters (a user's token: 250). A write that is repeated with it is done once in 30 days, and answered as the first time.",
+                Description = "1 to 255 printable ASCII characters (a user's token: 250). A write that is repeated with it is done once in 30 days, and answered as the first time.",
                 Schema = new OpenApiSchema { Type = JsonSchemaType.String, MinLength = 1, MaxLength = 255, Pattern = "^[!-~]+$" },
                 Example = "7c1d9a52-order-17",
             });
@@ -187,7 +187,7 @@ internal static class ApiDocument
     {
         "invalid_argument" => "quantity: must be greater than zero",
         "malformed_json" => "qty is unknown here, of another type, or there twice.",
-        "invalid_idempotency_key" => "Idempotency-Key: must have 1 to 255 visible ASCII characters.",
+        "invalid_idempotency_key" => "Idempotency-Key: must have 1 to 255 printable ASCII characters.",
         "unauthenticated" => "The key or token is unknown, revoked or expired.",
         "forbidden" => "This key or token may not do that.",
         "body_too_large" => "The body is larger than this endpoint takes, which is 1 MB.",

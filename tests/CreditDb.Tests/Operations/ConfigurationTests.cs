@@ -30,9 +30,8 @@ public sealed partial class ConfigurationTests(ApiHost host, TestServer server) 
         var actual = new Dictionary<string, string>(StringComparer.Ordinal);
         foreach (var (section, options) in sections)
         {
-            var defaults = Activator.CreateInstance(options, nonPublic: true)!;
-            foreach (var property in options.GetProperties().Where(p => p.CanWrite))
-                actual.Add($"{section}:{property.Name}", Text(property.GetValue(defaults)));
+            foreach (var (name, value) in Settings(section, Activator.CreateInstance(options, nonPublic: true)!))
+                actual.Add(name, value);
         }
 
         Assert.Equal([], actual.Keys.Except(stated.Keys));
@@ -160,6 +159,10 @@ public sealed partial class ConfigurationTests(ApiHost host, TestServer server) 
             }
         }
     }
+
+    private static IEnumerable<(string Name, string Value)> Settings(string section, object options) => options.GetType().GetProperties()
+        .Select(p => (Name: $"{section}:{p.Name}", Value: p.GetValue(options)))
+        .SelectMany(p => p.Value?.GetType().Name.EndsWith("Options", StringComparison.Ordinal) == true ? Settings(p.Name, p.Value) : [(p.Name, Text(p.Value))]);
 
     private static string Text(object? value) => value switch
     {
