@@ -18,6 +18,7 @@ declare
   v_now timestamptz;
   v_other uuid;
   v_balance numeric;
+  v_result jsonb;
 begin
   perform credits.check_argument(length(p_provider_reference) between 1 and 255, 'p_provider_reference', 'must have 1 to 255 characters');
   perform credits.check_argument(coalesce(p_paid_minor >= 0, true), 'p_paid_minor', 'must not be negative');
@@ -76,8 +77,10 @@ begin
     jsonb_build_object('purchase_id', p_purchase_id, 'package_id', v_purchase.package_id, 'credits', trim_scale(v_purchase.credits),
       'price_minor', v_purchase.price_minor, 'currency', v_purchase.currency,
       'available', trim_scale(v_wallet.balance + v_wallet.debt)), v_now);
-  return credits.purchase_outcome(v_purchase, jsonb_build_object(
+  v_result := credits.purchase_outcome(v_purchase, jsonb_build_object(
     'balance_after', trim_scale(v_balance), 'log_id', v_purchase.grant_no, 'replayed', false));
+  perform credits.emit_purchase(p_user_id, 'purchase.completed', v_result, v_now);
+  return v_result;
 end
 $$;
 

@@ -13,41 +13,68 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_now timestamptz;
+  v_now timestamptz := credits.clock_now();
+  v_credit_type text;
+  v_price numeric(20,6);
+  v_outcome jsonb;
+  v_change_no bigint;
   v_result jsonb;
 begin
-  -- The usual charge is this one statement, which locks the wallet by updating it and looks at that row and the price alone. Whatever is not
-  -- so simple finds no row: something is due soon (the time was read before this may have waited for the lock), the open slice of a grant does not
-  -- cover the price, the plan has terms of its own, or the arguments are wrong. Kept bare: each expression in it costs every charge.
+  -- The usual charge reads the price, and then one statement locks the wallet by updating it, looking at that row alone. Whatever is not so simple
+  -- finds no row: something is due soon (the time was read before this may have waited for the lock), the open slice of a grant does not cover the
+  -- price, there is debt, the plan has terms of its own, or the arguments are wrong. Kept bare: each expression in it costs every charge.
   if p_quantity = 1 and p_idempotency_key is null and p_metadata = '{}' then
-    v_now := credits.clock_now();
-    with w as (
-      update credits.wallets w
-      set balance = w.balance - c.cost_per_unit,
-        entry_no = w.entry_no + 1,
-        change_no = w.change_no + 1,
-        last_entry_at = greatest(v_now, w.last_entry_at),
-        open_remaining = w.open_remaining - c.cost_per_unit
-      from credits.credit_costs c
-      where c.action_type = p_action_type and c.is_active and not c.has_plan_terms
-        and w.user_id = p_user_id and w.credit_type = c.credit_type and w.is_active
-        and w.open_remaining > c.cost_per_unit and w.next_due_at > v_now + interval '1 hour'
-      returning w.credit_type, w.entry_no, w.balance, w.debt, w.last_entry_at, w.open_grant_no, c.action_name,
-        trim_scale(c.cost_per_unit) as price
-    ), l as (
-      insert into credits.credit_ledger
-        (user_id, credit_type, entry_no, created_at, kind, amount, balance_after, action_type, unit_price, quantity, grant_no, reference_id,
-          actor, session_role, metadata)
-      select p_user_id, w.credit_type, w.entry_no, w.last_entry_at, 'usage', -w.price, w.balance, p_action_type, w.price, 1,
-        w.open_grant_no, p_reference_id, left(current_setting('credits.actor', true), 255), session_user, '{}'
-      from w
-    )
-    select credits.charged(p_action_type, w.action_name, w.price, w.balance, w.debt, w.entry_no)
-    into v_result
-    from w;
-    if found then
-      return v_result;
+    select c.credit_type, c.usual_price, c.usual_outcome
+    into v_credit_type, v_price, v_outcome
+    from credits.credit_costs c
+    where c.action_type = p_action_type;
+  elsif p_quantity = 1 and length(p_idempotency_key) between 1 and 255 and p_metadata = '{}' then
+    -- That the key is new is read before the lock, and is true under it if the wallet is still as it was in this very snapshot: whoever writes or
+    -- erases a key holds the lock and moves the change counter. A key that has expired counts as used here; charge() knows better.
+    select c.credit_type, c.usual_price, c.usual_outcome, w.change_no
+    into v_credit_type, v_price, v_outcome, v_change_no
+    from credits.credit_costs c
+    join credits.wallets w on w.user_id = p_user_id and w.credit_type = c.credit_type
+    where c.action_type = p_action_type
+      and not exists (
+        select
+        from credits.charge_keys k
+        where k.user_id = p_user_id and k.credit_type = c.credit_type and k.source = 'caller' and k.key = p_idempotency_key)
+      and not exists (
+        select
+        from credits.charge_keys k
+        where k.user_id = p_user_id and k.credit_type = c.credit_type and k.source = 'erased');
+  end if;
+  with w as (
+    update credits.wallets w
+    set balance = w.balance - v_price,
+      entry_no = w.entry_no + 1,
+      change_no = w.change_no + 1,
+      last_entry_at = greatest(v_now, w.last_entry_at),
+      open_remaining = w.open_remaining - v_price
+    where w.user_id = p_user_id and w.credit_type = v_credit_type and w.is_active and w.debt = 0
+      and w.open_remaining > v_price and w.next_due_at > v_now + interval '1 hour'
+      and (w.change_no = v_change_no) is not false
+    returning w.entry_no, w.balance, w.last_entry_at, w.open_grant_no
+  )
+  insert into credits.credit_ledger
+    (user_id, credit_type, entry_no, created_at, kind, amount, balance_after, action_type, unit_price, quantity, grant_no, reference_id,
+      actor, session_role, metadata)
+  select p_user_id, v_credit_type, w.entry_no, w.last_entry_at, 'usage', -v_price, w.balance, p_action_type, v_price, 1,
+    w.open_grant_no, p_reference_id, left(current_setting('credits.actor', true), 255), session_user, '{}'
+  from w
+  returning v_outcome || jsonb_build_object('available', trim_scale(balance_after + v_price),
+    'balance_before', trim_scale(balance_after + v_price), 'balance_after', trim_scale(balance_after), 'log_id', entry_no)
+  into v_result;
+  if found then
+    if v_change_no is not null then
+      insert into credits.charge_keys
+        (user_id, credit_type, source, key, function_name, fingerprint, entry_no, result, created_at, expires_at)
+      values
+        (p_user_id, v_credit_type, 'caller', p_idempotency_key, 'deduct_credits_for_action',
+          credits.charge_fingerprint(p_action_type, 1, p_reference_id), (v_result ->> 'log_id')::bigint, v_result, v_now, v_now + interval '30 days');
     end if;
+    return v_result;
   end if;
 
   p_metadata := coalesce(p_metadata, '{}');
@@ -65,6 +92,6 @@ comment on function credits.deduct_credits_for_action(uuid, text, numeric, uuid,
   'limit, used and limit_period (of limit_reached), and on success credits_deducted, balance_before, balance_after, log_id (the entry number) and '
   'replayed. A decline of an account leaves a notification. With an idempotency key the same request (action, quantity, reference; not the metadata) '
   'charges once in 30 days and then returns the stored result; a decline is not stored, so a later try may succeed. Locks the wallet row first, by '
-  'the update that takes the amount or FOR NO KEY UPDATE, and reads grants and keys after that: so of two callers the second sees all that the first '
-  'one did. Raises UC001 for malformed arguments, UC201 for a key used for another request; 40001 (at REPEATABLE READ and above) and 40P01 are to be '
-  'retried.';
+  'the update that takes the amount or FOR NO KEY UPDATE, and reads grants and keys after that, or proves under the lock that what it read before '
+  'still holds: so of two callers the second sees all that the first one did. Raises UC001 for malformed arguments, UC201 for a key used for another '
+  'request; 40001 (at REPEATABLE READ and above) and 40P01 are to be retried.';

@@ -72,6 +72,8 @@ begin
   where n.user_id = p_user_id and (n.title <> '' or n.message <> '' or n.details <> '{}' or n.read_at is null);
   get diagnostics v_notifications = row_count;
 
+  delete from credits.webhook_deliveries d where d.user_id = p_user_id;
+
   update credits.credit_reservations r
   set metadata = '{}'
   where r.user_id = p_user_id and r.metadata <> '{}';
@@ -108,7 +110,7 @@ $$;
 
 comment on function credits.erase_user_data(uuid) is
   'Erases what may be personal in a user''s books: metadata, references, cost breakdowns, actors, stored results, idempotency keys (a hash stays, so that a repeated '
-  'request raises UC202 instead of charging again), the texts of notifications, what was reported of failed attempts, reasons, alerts. Amounts, times, actions, prices and the payment provider''s references stay, and so do user ids and '
+  'request raises UC202 instead of charging again), the texts of notifications, events not yet sent to webhooks or kept since, what was reported of failed attempts, reasons, alerts. Amounts, times, actions, prices and the payment provider''s references stay, and so do user ids and '
   'the ids of charged, listed and imported rows, by which nothing is charged or imported twice; the books still verify. The account stays as open as it was, and what is charged '
   'later is written as usual: close_account() first, or erase again. Repeating it changes nothing. Returns code ok or unknown_account, and how many entries, keys, '
   'notifications, reservations and imported entries were erased. Locks all wallets of the user, then the account. Raises UC001 for a null user.';

@@ -13,6 +13,7 @@ declare
   v_locked record;
   v_wallet credits.wallets;
   v_purchase credits.credit_purchases;
+  v_result jsonb;
 begin
   perform credits.check_argument(length(p_reason) between 1 and 255, 'p_reason', 'must have 1 to 255 characters');
   v_locked := credits.lock_purchase(p_user_id, p_purchase_id);
@@ -36,7 +37,9 @@ begin
   returning p.* into v_purchase;
   v_wallet.change_no := v_wallet.change_no + 1;
   perform credits.finish_operation(v_wallet, v_locked.now);
-  return credits.purchase_outcome(v_purchase, jsonb_build_object('failure_reason', p_reason, 'replayed', false));
+  v_result := credits.purchase_outcome(v_purchase, jsonb_build_object('failure_reason', p_reason, 'replayed', false));
+  perform credits.emit_purchase(p_user_id, 'purchase.failed', v_result, v_locked.now);
+  return v_result;
 end
 $$;
 

@@ -16,6 +16,8 @@ as $$
 declare
   -- Later is more telling.
   c_types constant text[] := '{reset,low_balance,exhausted,expiring_soon,deduction_failed,purchase}';
+  v_superseded uuid[];
+  v_notification credits.notifications;
 begin
   if exists (
     select
@@ -26,9 +28,17 @@ begin
   then
     return false;
   end if;
-  delete from credits.notifications n
-  where n.user_id = p_user_id and n.read_at is null and n.statement_at = statement_timestamp() and n.repeats = 1
-    and (n.type, n.credit_type, n.action_type) <> (p_type, p_credit_type, p_action_type);
+  with superseded as (
+    delete from credits.notifications n
+    where n.user_id = p_user_id and n.read_at is null and n.statement_at = statement_timestamp() and n.repeats = 1
+      and (n.type, n.credit_type, n.action_type) <> (p_type, p_credit_type, p_action_type)
+    returning n.notification_id
+  )
+  select array_agg(s.notification_id) into v_superseded from superseded s;
+  if v_superseded is not null then
+    delete from credits.webhook_deliveries d
+    where d.user_id = p_user_id and d.notification_id = any (v_superseded);
+  end if;
 
   insert into credits.notifications
     (user_id, type, severity, credit_type, action_type, title, message, details, created_at, updated_at)
@@ -41,7 +51,12 @@ begin
     details = excluded.details,
     repeats = notifications.repeats + 1,
     updated_at = excluded.updated_at,
-    statement_at = excluded.statement_at;
+    statement_at = excluded.statement_at
+  returning * into v_notification;
+  -- Purchases have events of their own.
+  if p_type <> 'purchase' then
+    perform credits.emit_notification(v_notification, p_now);
+  end if;
   return true;
 end
 $$;

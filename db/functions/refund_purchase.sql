@@ -27,6 +27,7 @@ declare
   v_revoked jsonb := '[]';
   v_owing jsonb := '[]';
   v_entry credits.credit_ledger;
+  v_result jsonb;
 begin
   perform credits.check_argument(coalesce(p_amount_minor > 0, true), 'p_amount_minor', 'must be greater than zero');
   perform credits.check_argument(coalesce(length(p_reason) between 1 and 255, true), 'p_reason', 'must have 1 to 255 characters');
@@ -122,7 +123,9 @@ begin
   returning * into v_refund;
   v_wallet.change_no := v_wallet.change_no + 1;
   perform credits.finish_operation(v_wallet, v_now);
-  return credits.purchase_refund_outcome(v_purchase, v_refund, false);
+  v_result := credits.purchase_refund_outcome(v_purchase, v_refund, false);
+  perform credits.emit_purchase(p_user_id, case when p_is_dispute then 'purchase.disputed' else 'purchase.refunded' end, v_result, v_now);
+  return v_result;
 end
 $$;
 

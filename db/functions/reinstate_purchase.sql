@@ -23,6 +23,7 @@ declare
   v_grant_no bigint;
   v_allocations jsonb := '[]';
   v_entry credits.credit_ledger;
+  v_result jsonb;
 begin
   perform credits.check_argument(length(p_provider_reference) between 1 and 255, 'p_provider_reference', 'must have 1 to 255 characters');
   perform credits.check_argument(coalesce(length(p_reason) between 1 and 255, true), 'p_reason', 'must have 1 to 255 characters');
@@ -95,7 +96,9 @@ begin
   returning p.* into v_purchase;
   v_wallet.change_no := v_wallet.change_no + 1;
   perform credits.finish_operation(v_wallet, v_now);
-  return credits.purchase_refund_outcome(v_purchase, v_refund, false);
+  v_result := credits.purchase_refund_outcome(v_purchase, v_refund, false);
+  perform credits.emit_purchase(p_user_id, 'purchase.reinstated', v_result, v_now);
+  return v_result;
 end
 $$;
 

@@ -52,7 +52,8 @@ begin
   perform credits.check_argument(found, 'p_cost_per_unit', 'a new action needs a price');
   perform credits.check_argument(coalesce(p_credit_type = v_cost.credit_type, true),
     'p_credit_type', 'an action keeps its credit type for life; make a new action');
-  return credits.outcome('ok', to_jsonb(v_cost) - 'has_plan_terms' || jsonb_build_object('cost_per_unit', trim_scale(v_cost.cost_per_unit)));
+  return credits.outcome('ok', to_jsonb(v_cost) - '{has_plan_terms,usual_price,usual_outcome}'::text[]
+    || jsonb_build_object('cost_per_unit', trim_scale(v_cost.cost_per_unit)));
 end
 $$;
 

@@ -9,6 +9,8 @@ create table credits.credit_costs (
   is_active boolean not null default true,
   unit_seconds integer,
   has_plan_terms boolean not null default false,
+  usual_price numeric(20,6),
+  usual_outcome jsonb,
   constraint credit_costs_pkey primary key (action_type),
   constraint credit_costs_action_type_is_a_name check (action_type ~ '^[a-z][a-z0-9_.-]{0,99}$'),
   constraint credit_costs_action_name_not_empty check (length(action_name) between 1 and 200),
@@ -26,6 +28,10 @@ comment on table credits.credit_costs is
 comment on column credits.credit_costs.unit_seconds is 'For what is metered by time: how long one unit is.';
 comment on column credits.credit_costs.has_plan_terms is
   'Whether plan_features says something about this action; kept by a trigger there. The usual charge, of an action without, need not look.';
+comment on column credits.credit_costs.usual_price is
+  'cost_per_unit as the usual charge takes it; null while the action is switched off or has plan terms, so that only the general path charges it. Kept by a trigger.';
+comment on column credits.credit_costs.usual_outcome is
+  'The part of a usual charge''s outcome that is the same every time, made once here instead of by every charge. Kept by a trigger.';
 
 create table credits.credit_cost_changes (
   action_type text not null,

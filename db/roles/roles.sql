@@ -33,10 +33,13 @@ declare
   -- What the host is made of.
   c_hosting constant text[] := array[
     'create_api_key', 'find_api_key', 'note_api_key_use', 'revoke_api_key', 'list_api_keys',
-    'get_data_protection_keys', 'store_data_protection_key'];
+    'get_data_protection_keys', 'store_data_protection_key',
+    'set_webhook_endpoint', 'rotate_webhook_secret', 'delete_webhook_endpoint', 'get_webhook_endpoints', 'get_webhook_target', 'claim_webhook_deliveries',
+    'finish_webhook_delivery', 'get_dead_webhooks', 'retry_dead_webhooks', 'purge_webhook_deliveries'];
   -- Read through functions only: secrets, or what they are checked by.
   c_sealed constant text[] := array['schemaversions', 'applied_objects',
-    'api_keys', 'data_protection_keys'];
+    'api_keys', 'data_protection_keys',
+    'webhook_endpoints'];
   v_role text;
   v_item record;
 begin

@@ -1,5 +1,6 @@
 using CreditDb.Host.Access;
 using CreditDb.Host.Api;
+using CreditDb.Host.Webhooks;
 using CreditDb.Host.Work;
 using Microsoft.Extensions.Configuration.Json;
 using Microsoft.Extensions.FileProviders;
@@ -40,6 +41,7 @@ internal static class HostApp
 
         builder.Services.AddAccess();
         builder.Services.AddWorker(builder.Configuration);
+        builder.Services.AddWebhooks();
 
         builder.Services.AddExceptionHandler<Problems>();
         builder.Services.AddProblemDetails(options => options.CustomizeProblemDetails = Problems.Complete);
@@ -59,6 +61,7 @@ internal static class HostApp
 
         var admin = api.MapGroup("/admin").RequireAuthorization(AccessSetup.Administers);
         admin.MapKeys();
+        admin.MapWebhooks();
         return app;
     }
 }

@@ -109,6 +109,7 @@ public sealed class TestDatabase(TestServer server) : IAsyncLifetime
           (select string_agg(i::text, E'\n' order by import_no) from credits.imported_usage i where user_id = $1),
           (select string_agg(d::text, E'\n' order by credit_type, hour) from credits.decline_counts d where user_id = $1),
           (select string_agg(a::text, E'\n' order by alert_id) from credits.alerts a where user_id = $1),
+          (select string_agg(d::text, E'\n' order by delivery_id) from credits.webhook_deliveries d where user_id = $1),
           (select string_agg(n::text, E'\n' order by notification_id) from credits.notifications n where user_id = $1))
         """, user);
 

@@ -12,7 +12,8 @@ with topics (n, title, pattern) as (
     (8, 'Administration', null),
     (9, 'Triggers and attachments', '^(attach|detach)_'),
     (10, 'Verification', '^verify_'),
-    (11, 'Worker and alerts', '^(settle_due_wallets|notify_expiring|expire_purchases|roll_up_next|find_anomalies|forget_keys|get_worker_state|list_alerts|acknowledge_alert)$')
+    (11, 'Worker and alerts', '^(settle_due_wallets|notify_expiring|expire_purchases|roll_up_next|find_anomalies|forget_keys|get_worker_state|list_alerts|acknowledge_alert)$'),
+    (12, 'Webhooks', '_webhooks?(_|$)')
 ), roles as (
   select r.oid, k.name, k.n
   from (values (1, 'app'), (2, 'admin'), (3, 'reader'), (4, 'user')) k (n, name)

@@ -41,6 +41,8 @@ public sealed class AccessTests(TestDatabase db) : IClassFixture<TestDatabase>
     [
         "create_api_key", "find_api_key", "note_api_key_use", "revoke_api_key", "list_api_keys",
         "get_data_protection_keys", "store_data_protection_key",
+        "set_webhook_endpoint", "rotate_webhook_secret", "delete_webhook_endpoint", "get_webhook_endpoints", "get_webhook_target", "claim_webhook_deliveries",
+        "finish_webhook_delivery", "get_dead_webhooks", "retry_dead_webhooks", "purge_webhook_deliveries",
     ];
 
     /// <summary>What the worker and whoever answers its alerts call.</summary>
