@@ -14,7 +14,9 @@ declare
   v_at timestamptz;
   v_users uuid[];
   v_wallet credits.wallets;
-  v_purchases integer;
+  v_purchases uuid[];
+  v_purchase_id uuid;
+  v_purchase credits.credit_purchases;
   v_expired integer := 0;
 begin
   perform credits.check_argument(p_age >= interval '1 minute' and p_age <= interval '366 days', 'p_age', 'must be 1 minute to 366 days');
@@ -37,15 +39,24 @@ begin
   loop
     v_at := greatest(v_now, v_wallet.last_entry_at);
     -- Under the lock it may turn out that it was paid, or expired by another worker, since the statement above began.
-    update credits.credit_purchases p
-    set status = 'failed', failure_reason = 'expired'
-    where p.user_id = v_wallet.user_id and p.status = 'pending' and p.created_at <= v_before;
-    get diagnostics v_purchases = row_count;
-    continue when v_purchases = 0;
+    v_purchases := array(
+      select p.purchase_id
+      from credits.credit_purchases p
+      where p.user_id = v_wallet.user_id and p.status = 'pending' and p.created_at <= v_before
+      order by p.created_at, p.purchase_id);
+    continue when cardinality(v_purchases) = 0;
     v_wallet := credits.apply_due(v_wallet, v_at);
     v_wallet.change_no := v_wallet.change_no + 1;
     perform credits.finish_operation(v_wallet, v_at);
-    v_expired := v_expired + v_purchases;
+    foreach v_purchase_id in array v_purchases loop
+      update credits.credit_purchases p
+      set status = 'failed', failure_reason = 'expired'
+      where p.user_id = v_wallet.user_id and p.purchase_id = v_purchase_id
+      returning p.* into v_purchase;
+      perform credits.emit_purchase(v_wallet.user_id, 'purchase.failed',
+        credits.purchase_outcome(v_purchase, jsonb_build_object('failure_reason', 'expired', 'replayed', false)), v_at);
+      v_expired := v_expired + 1;
+    end loop;
   end loop;
   return v_expired;
 end

@@ -38,6 +38,19 @@ public sealed class ExpirePurchasesTests(TestServer server) : IAsyncLifetime
     }
 
     [Fact]
+    public async Task Each_is_an_event_for_webhooks()
+    {
+        await _db.Run("select credits.set_webhook_endpoint($1, 'https://example.com/hooks', 'protected', '{purchase.*}')", Guid.NewGuid());
+        var user = await _db.Account();
+        var purchases = new[] { await Purchase(user), await Purchase(user) };
+        await _db.SetClock("2026-03-03 12:00Z");
+        Assert.Equal(2, await Expire());
+        Assert.Equal(
+            purchases.Select(p => $"purchase.failed {p} failed expired").Order(),
+            await _db.Column<string>("select concat_ws(' ', type, data ->> 'purchase_id', data ->> 'status', data ->> 'failure_reason') from credits.webhook_deliveries where user_id = $1 order by 1", user));
+    }
+
+    [Fact]
     public async Task What_is_paid_or_failed_stays_as_it_is()
     {
         var user = await _db.Account();
