@@ -1,4 +1,5 @@
 using System.Text.Json.Nodes;
+using System.Text.Json.Serialization;
 
 namespace CreditDb;
 
@@ -46,18 +47,23 @@ public record Charge : Outcome
     public bool Replayed { get; init; }
 
     /// <summary>For limit_reached: how many priced units the plan allows in its period.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
     public decimal? Limit { get; init; }
 
     /// <summary>For limit_reached: how many of them are used.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
     public decimal? Used { get; init; }
 
     /// <summary>For limit_reached: day or month.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
     public string? LimitPeriod { get; init; }
 
     /// <summary>In a batch, for invalid_argument: the field.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
     public string? Argument { get; init; }
 
     /// <summary>In a batch, for invalid_argument: what is wrong with it.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
     public string? Problem { get; init; }
 }
 
