@@ -83,9 +83,6 @@ public sealed class AuthorisationMatrixTests(ApiHost host) : IClassFixture<ApiHo
         ["GET /api/credits/purchases"] = OwnReads,
         ["GET /api/credits/top-up"] = OwnReads,
         ["PUT /api/credits/top-up"] = OwnReads,
-        ["GET /sandbox/pay/{token}"] = Open,
-        ["POST /sandbox/pay/{token}/pay"] = Open,
-        ["POST /sandbox/pay/{token}/cancel"] = Open,
         ["GET /api/admin/payment-events"] = Administers,
         ["POST /api/admin/payment-events/{id:guid}/retry"] = Administers,
         ["POST /api/admin/payment-events/{id:guid}/dismiss"] = Administers,
@@ -151,7 +148,7 @@ public sealed class AuthorisationMatrixTests(ApiHost host) : IClassFixture<ApiHo
         var operation = document.GetProperty("paths").TryGetProperty(pattern.Replace(":guid", "", StringComparison.Ordinal), out var path) ? path.GetProperty(method.ToLowerInvariant()) : default;
         var url = pattern.Replace("{userId:guid}", user.ToString(), StringComparison.Ordinal).Replace("{documentName}", "v1", StringComparison.Ordinal)
             .Replace("{planId}", "demo", StringComparison.Ordinal).Replace("{creditType}", "chat_messages", StringComparison.Ordinal).Replace("{keyId}", "aaaaaaaaaaaa", StringComparison.Ordinal)
-            .Replace("{actionType}", "weekly_report", StringComparison.Ordinal).Replace("{packageId}", "matrix", StringComparison.Ordinal).Replace("{token}", "unknown", StringComparison.Ordinal);
+            .Replace("{actionType}", "weekly_report", StringComparison.Ordinal).Replace("{packageId}", "matrix", StringComparison.Ordinal);
         url = System.Text.RegularExpressions.Regex.Replace(url, @"\{\w+:guid\}", _ => Guid.NewGuid().ToString()) + $"?userId={user}&at=2020-01-01T00:00:00Z";
         using var request = new HttpRequestMessage(new HttpMethod(method), url);
         if (operation.ValueKind == JsonValueKind.Object && operation.TryGetProperty("requestBody", out var body))

@@ -76,8 +76,8 @@ public sealed class StripeTests(ApiHost host, FakeStripe stripe) : IClassFixture
         var (user, other) = (await host.Database.Account(), await host.Database.Account());
         var person = await Shop(await host.UserAsync(user));
         await person.Post("/api/credits/purchase", new { packageId = "starter" }).ProblemAsync(400, "idempotency_key_required");
-        foreach (var key in new[] { new string('x', 101), "schlüssel" })
-            await person.Post("/api/credits/purchase", new { packageId = "starter" }, key).ProblemAsync(400, "idempotency_key_required");
+        await person.Post("/api/credits/purchase", new { packageId = "starter" }, new string('x', 101)).ProblemAsync(400, "idempotency_key_required");
+        await person.Post("/api/credits/purchase", new { packageId = "starter" }, "schlüssel").ProblemAsync(400, "invalid_idempotency_key");
         await person.Post("/api/credits/purchase", new { packageId = "no_such" }, "a").ProblemAsync(404, "not_found");
         await person.Post("/api/credits/purchase", new { userId = other, packageId = "starter" }, "b").ProblemAsync(403, "another_user");
         await person.Get($"/api/credits/purchases?userId={other}").ProblemAsync(403, "another_user");
