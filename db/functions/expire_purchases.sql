@@ -11,12 +11,9 @@ as $$
 declare
   v_now timestamptz := credits.clock_now();
   v_before timestamptz;
-  v_at timestamptz;
   v_users uuid[];
   v_wallet credits.wallets;
-  v_purchases uuid[];
   v_purchase_id uuid;
-  v_purchase credits.credit_purchases;
   v_expired integer := 0;
 begin
   perform credits.check_argument(p_age >= interval '1 minute' and p_age <= interval '366 days', 'p_age', 'must be 1 minute to 366 days');
@@ -27,6 +24,8 @@ begin
     select p.user_id
     from credits.credit_purchases p
     where p.status = 'pending' and p.created_at <= v_before
+      and not exists (
+        select from credits.top_ups t where t.user_id = p.user_id and t.purchase_id = p.purchase_id and t.leased_until = 'infinity')
     order by p.created_at
     limit 10 * p_limit);
   for v_wallet in
@@ -37,24 +36,16 @@ begin
     limit p_limit
     for no key update of w skip locked
   loop
-    v_at := greatest(v_now, v_wallet.last_entry_at);
     -- Under the lock it may turn out that it was paid, or expired by another worker, since the statement above began.
-    v_purchases := array(
+    foreach v_purchase_id in array array(
       select p.purchase_id
       from credits.credit_purchases p
       where p.user_id = v_wallet.user_id and p.status = 'pending' and p.created_at <= v_before
-      order by p.created_at, p.purchase_id);
-    continue when cardinality(v_purchases) = 0;
-    v_wallet := credits.apply_due(v_wallet, v_at);
-    v_wallet.change_no := v_wallet.change_no + 1;
-    perform credits.finish_operation(v_wallet, v_at);
-    foreach v_purchase_id in array v_purchases loop
-      update credits.credit_purchases p
-      set status = 'failed', failure_reason = 'expired'
-      where p.user_id = v_wallet.user_id and p.purchase_id = v_purchase_id
-      returning p.* into v_purchase;
-      perform credits.emit_purchase(v_wallet.user_id, 'purchase.failed',
-        credits.purchase_outcome(v_purchase, jsonb_build_object('failure_reason', 'expired', 'replayed', false)), v_at);
+        and not exists (
+          select from credits.top_ups t where t.user_id = p.user_id and t.purchase_id = p.purchase_id and t.leased_until = 'infinity')
+      order by p.created_at, p.purchase_id)
+    loop
+      perform credits.fail_purchase(v_wallet.user_id, v_purchase_id, 'expired');
       v_expired := v_expired + 1;
     end loop;
   end loop;
@@ -63,6 +54,6 @@ end
 $$;
 
 comment on function credits.expire_purchases(interval, integer) is
-  'Fails, with the reason ''expired'', the purchases of up to p_limit users that are still pending at the age p_age. Should the payment arrive after all, '
+  'Fails, with the reason ''expired'' and as fail_purchase() does, the purchases of up to p_limit users that are still pending at the age p_age; a top-up that the provider is still at is not. Should the payment arrive after all, '
   'complete_purchase() completes them. p_age must be longer than the provider lets a person pay (a day is usual). Returns how many failed: 0 when there are none left, or others '
   'hold the rest. Takes the wallets of credits that nobody has locked, in ascending order, so several workers share the work without waiting. Raises UC001 for malformed arguments.';

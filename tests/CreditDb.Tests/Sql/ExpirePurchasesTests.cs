@@ -88,7 +88,7 @@ public sealed class ExpirePurchasesTests(TestServer server) : IAsyncLifetime
         }));
         Assert.Equal(80, expired.Sum());
         Assert.Equal(80, await _db.Value<long>("select count(*) from credits.credit_purchases where user_id = any ($1) and failure_reason = 'expired'", users.ToArray()));
-        Assert.Equal(changes + 40, await Changes());
+        Assert.Equal(changes + 80, await Changes());
 
         Task<decimal> Changes() => _db.Value<decimal>("select sum(change_no) from credits.wallets where user_id = any ($1)", users.ToArray());
     }

@@ -64,6 +64,31 @@ public sealed class TopUpTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task A_payment_that_the_provider_is_still_at_does_not_expire()
+    {
+        await _db.SetClock("2030-01-01 10:00Z");
+        var user = await Ready(5000);
+        Assert.Single(await Due());
+        await _db.Run("update credits.top_ups set leased_until = 'infinity' where user_id = $1", user);
+        await _db.SetClock("2030-01-03 11:00Z");
+        Assert.Equal(0, await _db.Value<int>("select credits.expire_purchases()"));
+        Assert.Equal("in_progress", (await TopUp(user)).Text("status"));
+    }
+
+    [Fact]
+    public async Task A_payment_that_was_never_heard_of_again_expires_and_stops_it()
+    {
+        await _db.SetClock("2030-01-01 10:00Z");
+        var user = await Ready(5000);
+        Assert.Single(await Due());
+        await _db.SetClock("2030-01-02 11:00Z");
+        Assert.Equal(1, await _db.Value<int>("select credits.expire_purchases()"));
+        Assert.NotEqual("in_progress", (await TopUp(user)).Text("status"));
+        Assert.Empty(await Due());
+        Assert.Equal(1, await _db.Value<long>("select count(*) from credits.notifications where user_id = $1 and type = 'top_up_failed'", user));
+    }
+
+    [Fact]
     public async Task A_payment_that_failed_stops_it_is_told_and_is_not_tried_again_until_the_user_acts()
     {
         var user = await Ready(5000);
