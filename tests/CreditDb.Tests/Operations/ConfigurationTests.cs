@@ -161,6 +161,7 @@ public sealed partial class ConfigurationTests(ApiHost host, TestServer server) 
     }
 
     private static IEnumerable<(string Name, string Value)> Settings(string section, object options) => options.GetType().GetProperties()
+        .Where(p => p.CanWrite || p.PropertyType.IsAssignableTo(typeof(IDictionary)))
         .Select(p => (Name: $"{section}:{p.Name}", Value: p.GetValue(options)))
         .SelectMany(p => p.Value?.GetType().Name.EndsWith("Options", StringComparison.Ordinal) == true ? Settings(p.Name, p.Value) : [(p.Name, Text(p.Value))]);
 
