@@ -19,7 +19,7 @@ public sealed partial class ReadmeTourTests(ApiHost host) : IClassFixture<ApiHos
         var address = await process.AddressAsync();
 
         // The keys of the README are not those of this run: the admin's is made here, the service's is in the answer before.
-        var script = new StringBuilder("set -o pipefail\nanswer=\n");
+        var script = new StringBuilder("answer=\n");
         foreach (var line in tour.Split('\n').Where(l => l.StartsWith(Prompt, StringComparison.Ordinal)))
         {
             var command = line[Prompt.Length..].Replace("localhost:5080", address.Authority, StringComparison.Ordinal);
