@@ -14,7 +14,14 @@ begin
       from (
         select 'settle' as job, coalesce((select w.next_due_at from credits.wallets w where w.next_due_at <= v_now order by w.next_due_at limit 1), v_now) as due_at
         union all
-        select 'purchases', coalesce((select p.created_at from credits.credit_purchases p where p.status = 'pending' order by p.created_at limit 1) + p_purchase_age, v_now)
+        select 'purchases', coalesce((
+          -- As in expire_purchases().
+          select p.created_at
+          from credits.credit_purchases p
+          where p.status = 'pending' and not exists (
+            select from credits.top_ups t where t.user_id = p.user_id and t.purchase_id = p.purchase_id and t.leased_until = 'infinity')
+          order by p.created_at
+          limit 1) + p_purchase_age, v_now)
         union all
         -- A sweep is late from the moment at which it should have begun until it is complete.
         select s.job, coalesce(case when s.ended_at is not null then s.began_at + s.every else coalesce(s.since + s.every, s.began_at) end, v_now)

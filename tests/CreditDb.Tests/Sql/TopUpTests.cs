@@ -72,6 +72,7 @@ public sealed class TopUpTests : IAsyncLifetime
         await _db.Run("update credits.top_ups set leased_until = 'infinity' where user_id = $1", user);
         await _db.SetClock("2030-01-03 11:00Z");
         Assert.Equal(0, await _db.Value<int>("select credits.expire_purchases()"));
+        Assert.Equal(0, (await _db.Json("select credits.get_worker_state()")).GetProperty("lag").Number("purchases"));
         Assert.Equal("in_progress", (await TopUp(user)).Text("status"));
     }
 
