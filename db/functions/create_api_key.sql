@@ -31,7 +31,7 @@ begin
     'must be given for the scope user, and for no other');
   perform credits.check_argument(octet_length(p_hash_key) between 16 and 64, 'p_hash_key', 'must have 16 to 64 bytes');
   perform credits.check_argument(octet_length(p_hash) = 32, 'p_hash', 'must have 32 bytes');
-  perform credits.check_argument(coalesce(p_expires_at > v_now, true), 'p_expires_at', 'must lie in the future');
+  perform credits.check_argument(coalesce(isfinite(p_expires_at) and p_expires_at > v_now, true), 'p_expires_at', 'must lie in the future, and not at its end');
   if p_for_user is not null and not exists (select from credits.accounts a where a.user_id = p_for_user) then
     return credits.outcome('unknown_account', jsonb_build_object('user_id', p_for_user));
   end if;

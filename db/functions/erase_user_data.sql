@@ -22,6 +22,17 @@ begin
   set payload = '{}', failure_reason = null, customer_reference = null, payment_method = null
   where e.payer_id = p_user_id and (e.payload <> '{}' or num_nonnulls(e.failure_reason, e.customer_reference, e.payment_method) > 0);
   v_now := credits.lock_wallets(p_user_id);
+  -- And what came while this waited; whoever is just applying an event waits for the wallet, and comes after the erasure.
+  with e as (
+    select e.provider, e.event_id
+    from credits.payment_events e
+    where e.payer_id = p_user_id and (e.payload <> '{}' or num_nonnulls(e.failure_reason, e.customer_reference, e.payment_method) > 0)
+    for no key update skip locked
+  )
+  update credits.payment_events o
+  set payload = '{}', failure_reason = null, customer_reference = null, payment_method = null
+  from e
+  where o.provider = e.provider and o.event_id = e.event_id;
   perform from credits.accounts a where a.user_id = p_user_id for no key update;
   if not found then
     return credits.outcome('unknown_account', jsonb_build_object('user_id', p_user_id));

@@ -4,7 +4,9 @@ language plpgsql
 volatile
 as $$
 begin
-  if num_nulls(p_event.customer_reference, p_event.payment_method) = 0 then
+  if num_nulls(p_event.customer_reference, p_event.payment_method) = 0
+    and exists (select from credits.accounts a where a.user_id = p_event.payer_id and a.status <> 'closed')
+  then
     insert into credits.payment_methods (user_id, provider, customer_reference, payment_method, saved_at)
     values (p_event.payer_id, p_event.provider, p_event.customer_reference, p_event.payment_method, p_event.received_at)
     on conflict (user_id, provider) do update set

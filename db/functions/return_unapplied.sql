@@ -15,6 +15,8 @@ begin
   case
     when not found then
       p_event.reason := 'unknown_payment';
+    when v_completed.status = 'dismissed' then
+      p_event.reason := 'not_applied';
     when v_completed.status <> 'waiting' then
       p_event.status := 'superseded';
     -- Its reason is null as long as it was not tried.

@@ -56,6 +56,7 @@ internal static class HostApp
         var app = builder.Build();
         app.UseExceptionHandler();
         app.UseStatusCodePages();
+        app.Use(ApiSetup.RefuseOtherCharsets);
         app.UseRouting();
         app.UseCors();
         app.UseAuthentication();

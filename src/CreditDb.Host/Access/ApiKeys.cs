@@ -15,24 +15,25 @@ internal sealed class ApiKeys(SqlCaller sql) : IDisposable
     private readonly ConcurrentDictionary<string, bool> _known = new(StringComparer.Ordinal);
 
     // Whoever guesses keys does not get to ask the database as often as he likes; keys that were right before always may.
-    private readonly TokenBucketRateLimiter _guesses = new(new TokenBucketRateLimiterOptions
-    {
-        TokenLimit = 100,
-        TokensPerPeriod = 20,
-        ReplenishmentPeriod = TimeSpan.FromSeconds(1),
-        QueueLimit = 0,
-    });
+    private readonly PartitionedRateLimiter<string> _guesses = PartitionedRateLimiter.Create<string, string>(address =>
+        RateLimitPartition.GetTokenBucketLimiter(address, _ => new TokenBucketRateLimiterOptions
+        {
+            TokenLimit = 100,
+            TokensPerPeriod = 20,
+            ReplenishmentPeriod = TimeSpan.FromSeconds(1),
+            QueueLimit = 0,
+        }));
 
-    /// <summary>What a key is checked by, if it is valid now; null if it is unknown, revoked or expired.</summary>
-    public async ValueTask<KeyCheck?> FindAsync(string keyId, CancellationToken ct)
+    /// <summary>What a key is checked by, if it is valid now; null if it is unknown, revoked or expired. The guesser is an address whose word the id is; null: our own.</summary>
+    public async ValueTask<KeyCheck?> FindAsync(string keyId, string? guesser, CancellationToken ct)
     {
         if (_checks.TryGetValue(keyId, out KeyCheck? check))
             return check;
-        if (!_known.ContainsKey(keyId))
+        if (guesser is not null && !_known.ContainsKey(keyId))
         {
-            using var lease = _guesses.AttemptAcquire();
+            using var lease = _guesses.AttemptAcquire(guesser);
             if (!lease.IsAcquired)
-                return null;
+                throw new ProblemException(429, "too_many_requests", "Too many unknown keys came from this address: try again in 1 s.");
         }
 
         var found = await sql.RowsAsync(
@@ -56,6 +57,7 @@ internal sealed class ApiKeys(SqlCaller sql) : IDisposable
         var hashKey = RandomNumberGenerator.GetBytes(32);
         var created = CreditClient.Done(await sql.As(actor).JsonAsync<CreatedKey>(
             "select credits.create_api_key($1, $2, $3, $4, $5, $6, $7)", null, ct, key.Id, name, scopes, hashKey, key.Hash(hashKey), forUser, expiresAt));
+        _known[key.Id] = true;
         return created with { Key = key.Reveal() };
     }
 

@@ -19,12 +19,12 @@ internal sealed class CallerAuthentication(
             return AuthenticateResult.NoResult();
         if (tokens.Read(text) is { } token)
         {
-            return await keys.FindAsync(token.KeyId, Context.RequestAborted) is null
+            return await keys.FindAsync(token.KeyId, null, Context.RequestAborted) is null
                 ? AuthenticateResult.Fail("The key that minted the token is gone.")
                 : Success(token.KeyId, token.Scopes, token.UserId, token.ExpiresAt);
         }
 
-        return ApiKey.Parse(text) is { } key && await keys.FindAsync(key.Id, Context.RequestAborted) is { } check && key.Matches(check)
+        return ApiKey.Parse(text) is { } key && await keys.FindAsync(key.Id, Context.Connection.RemoteIpAddress?.ToString() ?? "", Context.RequestAborted) is { } check && key.Matches(check)
             ? Success(key.Id, check.Scopes, check.ForUser)
             : AuthenticateResult.Fail("The key or token is unknown, revoked or expired.");
     }

@@ -36,8 +36,8 @@ internal sealed record IdempotencyKey(string? Value)
     private static string Checked(string key, bool isOfUser, string? field)
     {
         var longest = isOfUser ? 255 - UserPrefix.Length : 255;
-        return key.Length >= 1 && key.Length <= longest && key.All(c => c is >= ' ' and <= '~')
+        return key.Length >= 1 && key.Length <= longest && key.All(c => c is >= ' ' and <= '~') && (isOfUser || !key.StartsWith(UserPrefix, StringComparison.Ordinal))
             ? isOfUser ? UserPrefix + key : key
-            : throw new ProblemException(400, "invalid_idempotency_key", $"{field ?? Header}: must have 1 to {longest} printable ASCII characters.", field);
+            : throw new ProblemException(400, "invalid_idempotency_key", $"{field ?? Header}: must have 1 to {longest} printable ASCII characters{(isOfUser ? "" : $" and not begin with {UserPrefix}")}.", field);
     }
 }

@@ -77,7 +77,7 @@ internal sealed partial class Problems(ILogger<Problems> logger) : IExceptionHan
         }
 
         context.Response.StatusCode = problem.Status!.Value;
-        if (problem.Status == StatusCodes.Status503ServiceUnavailable)
+        if (problem.Status is StatusCodes.Status503ServiceUnavailable or StatusCodes.Status429TooManyRequests && context.Response.Headers.RetryAfter.Count == 0)
             context.Response.Headers.RetryAfter = RetryAfterSeconds;
         problem.Extensions["traceId"] = TraceId(context);
         return context.Response.WriteAsJsonAsync(problem, JsonSerializerOptions.Web, "application/problem+json");

@@ -17,7 +17,7 @@ internal static class TokenEndpoints
     private static MintedToken Mint(MintToken request, Caller caller, UserTokens tokens, IOptions<AccessOptions> options)
     {
         var scopes = (request.Scopes ?? []).Distinct(StringComparer.Ordinal).ToArray();
-        if (scopes.FirstOrDefault(s => s is not "spend" && !(s.StartsWith("spend:", StringComparison.Ordinal) && s.Length is > 6 and <= 106)) is { } wrong)
+        if (scopes.Select(s => s ?? "null").FirstOrDefault(s => s is not "spend" && !(s.StartsWith("spend:", StringComparison.Ordinal) && s.Length is > 6 and <= 106)) is { } wrong)
             throw new ProblemException(400, "invalid_argument", $"A token's scopes are spend and spend:ACTION, not {wrong}.", "scopes");
         if (scopes.Length > 20)
             throw new ProblemException(400, "invalid_argument", "A token has at most 20 scopes.", "scopes");

@@ -11,6 +11,8 @@ internal static class UsageEndpoints
     /// <summary>The policy of long downloads, each of which keeps a connection: few at a time.</summary>
     public const string Downloads = nameof(Downloads);
 
+    private static readonly TimeSpan ReaderPatience = TimeSpan.FromSeconds(30);
+
     // The condition on id and the order are those of the ledger's primary key, by which a page is found however long the history is.
     private const string LogsSql =
         """
@@ -75,6 +77,9 @@ internal static class UsageEndpoints
         context.Response.Headers.ContentDisposition = $"attachment; filename=\"usage-{creditType.Where(char.IsAsciiLetterOrDigit).Aggregate("", (name, c) => name + c)}-{user}.csv\"";
         context.Response.Headers.CacheControl = "private, no-store";
 
+        // A reader who takes nothing for a while loses the connection, which others wait for.
+        using var patience = CancellationTokenSource.CreateLinkedTokenSource(ct);
+
         // From here on a failure ends the connection: what was sent cannot become a problem document any more.
         await context.Response.StartAsync(ct);
         var csv = new CsvWriter(context.Response.BodyWriter);
@@ -88,7 +93,8 @@ internal static class UsageEndpoints
                 log.Id, log.CreatedAt, log.CreditType, log.ActionType, log.UsageType, log.Quantity, log.AmountUsed, log.BalanceBefore, log.BalanceAfter,
                 log.DurationSeconds, log.RatePerMinute, log.CallId, log.ReferenceId, log.RowSource, log.RowId, log.Sources.Text, log.CostBreakdown?.Text,
                 log.Metadata.Text);
-            await csv.FlushIfFullAsync(ct);
+            patience.CancelAfter(ReaderPatience);
+            await csv.FlushIfFullAsync(patience.Token);
         }
 
         await csv.FlushAsync(ct);

@@ -1,3 +1,4 @@
+using System.Buffers;
 using System.Collections.Immutable;
 using System.Globalization;
 using System.Security.Cryptography;
@@ -9,6 +10,8 @@ namespace CreditDb.Host.Live;
 internal sealed class LivePosition
 {
     private const string Version = "1";
+
+    private static readonly SearchValues<char> Letters = SearchValues.Create("abcdefghijklmnopqrstuvwxyz0123456789_");
 
     private readonly string _user;
     private readonly ImmutableSortedDictionary<string, Mark> _marks;
@@ -30,6 +33,7 @@ internal sealed class LivePosition
         foreach (var part in parts)
         {
             if (part.Split(':') is not [{ Length: > 0 and <= 63 } creditType, var entryNo, var changeNo, var shownNo, .. { Length: <= 2 } told]
+                || creditType.AsSpan().IndexOfAnyExcept(Letters) >= 0
                 || !TryNumber(entryNo, out var entry) || !TryNumber(changeNo, out var change) || !TryNumber(shownNo, out var shown))
                 return null;
             var (toldNo, toldId) = (change, Guid.Empty);

@@ -175,7 +175,7 @@ internal sealed partial class LiveUpdates(SqlCaller sql, ApiKeys keys, LiveMetri
             all = [.. _subscriptions.Keys];
         foreach (var keyId in all)
         {
-            if (await keys.FindAsync(keyId, ct) is not null)
+            if (await keys.FindAsync(keyId, null, ct) is not null)
                 continue;
             lock (_lock)
             {

@@ -2,7 +2,6 @@ using System.Buffers.Binary;
 using System.Buffers.Text;
 using CreditDb.Host.Access;
 using CreditDb.Host.Api;
-using Microsoft.AspNetCore.Mvc;
 
 namespace CreditDb.Host.Payments;
 
@@ -13,10 +12,10 @@ internal static class PaymentEndpoints
     {
         var credits = api.MapGroup("/credits").WithTags("Purchases").RequireAuthorization(AccessSetup.Reads);
         credits.MapPost("/purchase", async (
-                Buy request, Caller caller, PaymentDesk desk, HttpRequest http, [FromHeader(Name = "Idempotency-Key")] string? idempotencyKey, CancellationToken ct) =>
+                Buy request, Caller caller, PaymentDesk desk, HttpRequest http, IdempotencyKey idempotencyKey, CancellationToken ct) =>
             {
                 var purchase = await desk.BuyAsync(caller.Credits, caller.For(request.UserId), request.PackageId, request.SavePaymentMethod ?? false,
-                    Key(idempotencyKey), new Uri($"{http.Scheme}://{http.Host}"), ct);
+                    Key(idempotencyKey), Address(http), ct);
                 return TypedResults.Created((string?)null, PurchaseItem.Of(purchase));
             })
             .WithExample("""{ "userId": "00000000-0000-0000-0000-0000000000aa", "packageId": "small" }""")
@@ -63,7 +62,7 @@ internal static class PaymentEndpoints
             .WithProblems("not_found")
             .WithSummary("Say that it was dealt with otherwise");
         admin.MapPost("/purchases/{purchaseId:guid}/refund", async (
-                Guid purchaseId, Refund request, PaymentDesk desk, [FromHeader(Name = "Idempotency-Key")] string? idempotencyKey, CancellationToken ct) =>
+                Guid purchaseId, Refund request, PaymentDesk desk, IdempotencyKey idempotencyKey, CancellationToken ct) =>
                 new Refunded(await desk.RefundAsync(request.UserId, purchaseId, request.AmountMinor, Key(idempotencyKey), ct)))
             .WithTags("Payments")
             .WithExample("""{ "userId": "00000000-0000-0000-0000-0000000000aa", "amountMinor": 100 }""")
@@ -71,9 +70,15 @@ internal static class PaymentEndpoints
             .WithSummary("Refund a purchase at the payment provider; the credits follow when that reports it");
     }
 
-    private static string Key(string? idempotencyKey) => idempotencyKey is { Length: >= 1 and <= 100 } && idempotencyKey.All(c => c is >= ' ' and <= '~')
-        ? idempotencyKey
+    // Providers take keys of 255 characters, and what they are told has more in it than ours.
+    private static string Key(IdempotencyKey key) => key.Value is { Length: <= 105 } value
+        ? value
         : throw new ProblemException(400, "idempotency_key_required", "Send an Idempotency-Key of 1 to 100 ASCII characters, the same one when you repeat the request.");
+
+    /// <summary>Where the caller reached this host.</summary>
+    private static Uri Address(HttpRequest http) => Uri.TryCreate($"{http.Scheme}://{http.Host}", UriKind.Absolute, out var address)
+        ? address
+        : throw new ProblemException(400, "malformed_request", "The header Host is no name or address.");
 
     /// <param name="PackageId">What is bought.</param>
     /// <param name="UserId">Who buys; a user's token may leave it out.</param>

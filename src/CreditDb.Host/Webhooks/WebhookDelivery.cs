@@ -63,6 +63,11 @@ internal sealed partial class WebhookDelivery(
             {
                 break;
             }
+            catch (Exception e)
+            {
+                Stuck(e);
+                wait = Pause;
+            }
 
             // What ends makes room, and lets its account go on.
             await Task.WhenAny([.. sending, Task.Delay(wait, time, stopping)]);
@@ -140,6 +145,9 @@ internal sealed partial class WebhookDelivery(
 
     [LoggerMessage(Level = LogLevel.Warning, Message = "Event {EventId} ({Type}) could not be delivered to {EndpointId} and is dead after attempt {Attempt}: {Error}")]
     private partial void Died(Guid eventId, string type, Guid endpointId, int attempt, string error);
+
+    [LoggerMessage(Level = LogLevel.Error, Message = "Deliveries could not be taken up; they are tried again")]
+    private partial void Stuck(Exception exception);
 
     [LoggerMessage(Level = LogLevel.Warning, Message = "What became of event {EventId} for {EndpointId} could not be recorded; it is sent again")]
     private partial void Unreported(Exception exception, Guid eventId, Guid endpointId);

@@ -53,9 +53,13 @@ internal static class WebhookEndpoints
     }
 
     private static async Task<Endpoint> SetAsync(
-        Caller caller, Guid endpointId, string? url, string? secret, string[]? events, string? description, bool? isActive, CancellationToken ct) =>
-        CreditClient.Done(await caller.Sql.JsonAsync<Endpoint>(
+        Caller caller, Guid endpointId, string? url, string? secret, string[]? events, string? description, bool? isActive, CancellationToken ct)
+    {
+        if (url is not null && !Uri.TryCreate(url, UriKind.Absolute, out _))
+            throw new ProblemException(400, "invalid_argument", "url: must be an address, such as https://example.com/hooks", "url");
+        return CreditClient.Done(await caller.Sql.JsonAsync<Endpoint>(
             "select credits.set_webhook_endpoint($1, $2, $3, $4, $5, $6)", endpointId.ToString(), ct, endpointId, url, secret, events, description, isActive));
+    }
 
     private static async Task<RotatedSecret> Rotate(Guid endpointId, RotateSecret? request, Caller caller, WebhookSender sender, CancellationToken ct)
     {

@@ -19,10 +19,10 @@ internal static class WebhookFunctions
         ct);
 
     /// <summary>Where a test goes, and what signs it; null if there is no such endpoint.</summary>
-    public static async Task<(Uri Url, string[] Secrets)?> GetWebhookTargetAsync(this SqlCaller sql, Guid endpointId, CancellationToken ct)
+    public static async Task<(Uri? Url, string[] Secrets)?> GetWebhookTargetAsync(this SqlCaller sql, Guid endpointId, CancellationToken ct)
     {
         var found = await sql.RowsAsync(
-            "select url, secrets from credits.get_webhook_target($1)", null, r => (new Uri(r.GetString(0)), r.GetFieldValue<string[]>(1)), ct, endpointId);
+            "select url, secrets from credits.get_webhook_target($1)", null, r => (Address(r.GetString(0)), r.GetFieldValue<string[]>(1)), ct, endpointId);
         return found.Count == 0 ? null : found[0];
     }
 
@@ -33,9 +33,12 @@ internal static class WebhookFunctions
         """,
         null,
         r => new ClaimedDelivery(r.GetGuid(0), r.GetGuid(1), r.GetGuid(2), r.GetGuid(3), new WebhookMessage(
-            new Uri(r.GetString(4)), r.GetFieldValue<string[]>(5), r.GetGuid(6), r.GetString(7), r.GetFieldValue<DateTimeOffset>(8), r.GetGuid(0),
+            Address(r.GetString(4)), r.GetFieldValue<string[]>(5), r.GetGuid(6), r.GetString(7), r.GetFieldValue<DateTimeOffset>(8), r.GetGuid(0),
             JsonNode.Parse(r.GetString(9)), r.GetInt32(10))),
         ct, limit, options.Lease, options.ParallelPerEndpoint);
+
+    /// <summary>Null for what is no address at all: a delivery there fails, and nothing else does.</summary>
+    private static Uri? Address(string url) => Uri.TryCreate(url, UriKind.Absolute, out var address) ? address : null;
 
     /// <summary>Repeated until the database hears it, as nobody but this host knows.</summary>
     public static Task<FinishedDelivery> FinishWebhookDeliveryAsync(this SqlCaller sql, ClaimedDelivery delivery, WebhookAnswer answer, CancellationToken ct) =>

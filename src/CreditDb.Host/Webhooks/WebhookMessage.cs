@@ -4,7 +4,7 @@ using System.Text.Json.Nodes;
 namespace CreditDb.Host.Webhooks;
 
 /// <summary>What is sent: an event of a user (none: a test).</summary>
-internal sealed record WebhookMessage(Uri Url, string[] Secrets, Guid EventId, string Type, DateTimeOffset CreatedAt, Guid? UserId, JsonNode? Data, int Attempt)
+internal sealed record WebhookMessage(Uri? Url, string[] Secrets, Guid EventId, string Type, DateTimeOffset CreatedAt, Guid? UserId, JsonNode? Data, int Attempt)
 {
     /// <summary>The same bytes in every attempt.</summary>
     public byte[] Body() => JsonSerializer.SerializeToUtf8Bytes(

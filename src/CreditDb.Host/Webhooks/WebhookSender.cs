@@ -52,6 +52,8 @@ internal sealed class WebhookSender : IDisposable
         using var ending = new CancellationTokenSource(_options.Timeout, _time);
         using var either = CancellationTokenSource.CreateLinkedTokenSource(ending.Token, ct);
         WebhookAnswer Failed(string why) => new(null, why, null, _time.GetElapsedTime(started));
+        if (message.Url is null)
+            return Failed("the address is malformed");
         try
         {
             using var request = Request(message);

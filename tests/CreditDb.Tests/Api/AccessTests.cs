@@ -110,6 +110,57 @@ public sealed class AccessTests(ApiHost host) : IClassFixture<ApiHost>
     }
 
     [Fact]
+    public async Task A_users_keys_and_a_services_are_two_sets_also_for_purchases()
+    {
+        var user = await host.Database.Account(10);
+        await using var selling = host.Configured([("Payments:Provider", "sandbox")]);
+        using var person = selling.CreateClient();
+        person.DefaultRequestHeaders.Authorization = (await host.UserAsync(user)).DefaultRequestHeaders.Authorization;
+        await person.Post("/api/credits/purchase", new { packageId = "starter" }, "job 9").JsonAsync(201);
+        Assert.Equal(5, (await host.Service.Post("/api/credits/deduct", new { userId = user, actionType = "create_agent" }, "job 9").JsonAsync()).Number("balanceAfter"));
+        await host.Service.Post("/api/credits/deduct", new { userId = user, actionType = "create_agent" }, "user:job 9").ProblemAsync(400, "invalid_idempotency_key");
+        foreach (var name in new[] { "..", "a..b", "127.0.0.1:99999" })
+        {
+            var odd = await person.Send(HttpMethod.Post, "/api/credits/purchase", System.Net.Http.Json.JsonContent.Create(new { packageId = "starter" }), ("Idempotency-Key", "odd " + name), ("Host", name));
+            await Task.FromResult(odd).ProblemAsync(400, "malformed_request");
+        }
+    }
+
+    [Fact]
+    public async Task Odd_requests_are_refused_by_name()
+    {
+        var user = await host.Database.Account(10);
+        await host.Admin.Post("/api/admin/keys", new { name = "for ever", scopes = new[] { "service" }, expiresAt = "9999-12-31T23:59:59.9999999Z" }).ProblemAsync(400, "invalid_argument");
+        await host.Service.Post("/api/tokens", new { userId = user, scopes = new string?[] { null } }).ProblemAsync(400, "invalid_argument");
+        foreach (var charset in new[] { "bogus", "utf-7", "utf-16" })
+        {
+            var content = new StringContent("{}");
+            content.Headers.Remove("Content-Type");
+            content.Headers.TryAddWithoutValidation("Content-Type", $"application/json; charset={charset}");
+            await host.Service.Send(HttpMethod.Post, "/api/credits/deduct", content).ProblemAsync(415, "unsupported_media_type");
+        }
+
+        foreach (var url in new[] { "https://a..b/a", "https://[:::::]/", "http://127.0.0.1:99999/" })
+            await host.Admin.Post("/api/admin/webhooks", new { url }).ProblemAsync(400, "invalid_argument");
+    }
+
+    [Fact]
+    public async Task Who_guesses_keys_is_slowed_down_and_keys_that_were_right_before_are_not()
+    {
+        await using var fresh = host.Configured([("Access:AnonymousRequestsPerSecond", "1000000")]);
+        using var guesser = fresh.CreateClient();
+        var statuses = new List<int>();
+        for (var n = 0; n < 150; n++)
+        {
+            guesser.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue("Bearer", CreditDb.Host.Access.ApiKey.New().Reveal());
+            statuses.Add((int)(await guesser.Get("/api/credits/balance")).StatusCode);
+        }
+
+        Assert.Equal([401, 429], statuses.Distinct().Order());
+        await host.Service.Get($"/api/credits/balance?userId={await host.Database.Account(1)}").JsonAsync();
+    }
+
+    [Fact]
     public void Every_endpoint_says_who_may_call_it() => Assert.Equal([], host.Services.GetRequiredService<EndpointDataSource>().Endpoints.OfType<RouteEndpoint>()
         .Where(e => e.Metadata.GetMetadata<IAuthorizeData>()?.Policy is null && e.Metadata.GetMetadata<IAllowAnonymous>() is null)
         .Select(e => e.RoutePattern.RawText));
