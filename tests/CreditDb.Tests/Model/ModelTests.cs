@@ -8,7 +8,7 @@ namespace CreditDb.Tests.Model;
 
 /// <summary>
 /// Long random sequences of all operations, each compared with the model after every step. CREDITDB_PROPERTY_SEQUENCES says how many sequences
-/// (200), CREDITDB_PROPERTY_SEED repeats a run; a failure prints the seed and the statements up to it, ready for psql.
+/// (60), CREDITDB_PROPERTY_SEED repeats a run; a failure prints the seed and the statements up to it, ready for psql.
 /// </summary>
 public sealed class ModelTests(TestDatabase db, ITestOutputHelper output) : IClassFixture<TestDatabase>
 {
@@ -23,7 +23,7 @@ public sealed class ModelTests(TestDatabase db, ITestOutputHelper output) : ICla
     {
         foreach (var statement in World.Setup())
             await db.Run(statement);
-        var sequences = Setting("CREDITDB_PROPERTY_SEQUENCES", 200);
+        var sequences = Setting("CREDITDB_PROPERTY_SEQUENCES", 60);
         var seed = Setting("CREDITDB_PROPERTY_SEED", Random.Shared.Next());
         var started = TimeProvider.System.GetTimestamp();
         var numbers = new ConcurrentQueue<int>(Enumerable.Range(0, sequences));
