@@ -24,7 +24,7 @@ internal sealed class CsvWriter(PipeWriter pipe)
         Write("\r\n");
     }
 
-    public ValueTask<FlushResult> FlushIfFullAsync(CancellationToken ct) => pipe.UnflushedBytes >= Full ? FlushAsync(ct) : default;
+    public bool IsFull => pipe.UnflushedBytes >= Full;
 
     public ValueTask<FlushResult> FlushAsync(CancellationToken ct) => pipe.FlushAsync(ct);
 

@@ -77,9 +77,6 @@ internal static class UsageEndpoints
         context.Response.Headers.ContentDisposition = $"attachment; filename=\"usage-{creditType.Where(char.IsAsciiLetterOrDigit).Aggregate("", (name, c) => name + c)}-{user}.csv\"";
         context.Response.Headers.CacheControl = "private, no-store";
 
-        // A reader who takes nothing for a while loses the connection, which others wait for.
-        using var patience = CancellationTokenSource.CreateLinkedTokenSource(ct);
-
         // From here on a failure ends the connection: what was sent cannot become a problem document any more.
         await context.Response.StartAsync(ct);
         var csv = new CsvWriter(context.Response.BodyWriter);
@@ -93,11 +90,31 @@ internal static class UsageEndpoints
                 log.Id, log.CreatedAt, log.CreditType, log.ActionType, log.UsageType, log.Quantity, log.AmountUsed, log.BalanceBefore, log.BalanceAfter,
                 log.DurationSeconds, log.RatePerMinute, log.CallId, log.ReferenceId, log.RowSource, log.RowId, log.Sources.Text, log.CostBreakdown?.Text,
                 log.Metadata.Text);
-            patience.CancelAfter(ReaderPatience);
-            await csv.FlushIfFullAsync(patience.Token);
+            if (csv.IsFull && !await TakesAsync(csv, ct))
+            {
+                context.Abort();
+                return;
+            }
         }
 
-        await csv.FlushAsync(ct);
+        if (!await TakesAsync(csv, ct))
+            context.Abort();
+    }
+
+    /// <summary>Whether the reader takes what was written. One who takes nothing for a while loses the connection to the database, which others wait for.</summary>
+    private static async Task<bool> TakesAsync(CsvWriter csv, CancellationToken ct)
+    {
+        using var patience = CancellationTokenSource.CreateLinkedTokenSource(ct);
+        patience.CancelAfter(ReaderPatience);
+        try
+        {
+            await csv.FlushAsync(patience.Token);
+            return true;
+        }
+        catch (OperationCanceledException) when (!ct.IsCancellationRequested)
+        {
+            return false;
+        }
     }
 
     private static UsageLog Read(DbDataReader r) => new(
