@@ -17,22 +17,9 @@ declare
   v_own uuid[];
 begin
   perform credits.check_argument(p_user_id is not null, 'p_user_id', 'must not be null');
-  -- Before the wallets, as whoever applies an event locks them in this order.
-  update credits.payment_events e
-  set payload = '{}', failure_reason = null, customer_reference = null, payment_method = null
-  where e.payer_id = p_user_id and (e.payload <> '{}' or num_nonnulls(e.failure_reason, e.customer_reference, e.payment_method) > 0);
+  perform credits.erase_payment_events(p_user_id, false);
   v_now := credits.lock_wallets(p_user_id);
-  -- And what came while this waited; whoever is just applying an event waits for the wallet, and comes after the erasure.
-  with e as (
-    select e.provider, e.event_id
-    from credits.payment_events e
-    where e.payer_id = p_user_id and (e.payload <> '{}' or num_nonnulls(e.failure_reason, e.customer_reference, e.payment_method) > 0)
-    for no key update skip locked
-  )
-  update credits.payment_events o
-  set payload = '{}', failure_reason = null, customer_reference = null, payment_method = null
-  from e
-  where o.provider = e.provider and o.event_id = e.event_id;
+  perform credits.erase_payment_events(p_user_id, true);
   perform from credits.accounts a where a.user_id = p_user_id for no key update;
   if not found then
     return credits.outcome('unknown_account', jsonb_build_object('user_id', p_user_id));
@@ -132,7 +119,7 @@ $$;
 
 comment on function credits.erase_user_data(uuid) is
   'Erases what may be personal in a user''s books: metadata, references, cost breakdowns, actors, stored results, idempotency keys (a hash stays, so that a repeated '
-  'request raises UC202 instead of charging again), the texts of notifications, events not yet sent to webhooks or kept since, what was reported of failed attempts, what payment providers reported, saved payment methods (automatic top-up is switched off), reasons, alerts. Amounts, times, actions, prices and the payment provider''s references stay, and so do user ids and '
+  'request raises UC202 instead of charging again), the texts of notifications, events not yet sent to webhooks or kept since, what was reported of failed attempts, what payment providers reported of the user''s payments, saved payment methods (automatic top-up is switched off), reasons, alerts. Amounts, times, actions, prices and the payment provider''s references stay, and so do user ids and '
   'the ids of charged, listed and imported rows, by which nothing is charged or imported twice; the books still verify. The account stays as open as it was, and what is charged '
   'later is written as usual: close_account() first, or erase again. Repeating it changes nothing. Returns code ok or unknown_account, and how many entries, keys, '
-  'notifications, reservations and imported entries were erased. Locks all wallets of the user, then the account. Raises UC001 for a null user.';
+  'notifications, reservations and imported entries were erased. Locks the user''s payments, what was reported of them, all wallets of the user, then the account. Raises UC001 for a null user.';

@@ -321,6 +321,83 @@ public sealed class PaymentEventTests(TestDatabase db) : IClassFixture<TestDatab
         Assert.True((await db.Json("select credits.apply_payment_event('stripe', $3, 'completed', $1, $2, $3, 500, 'USD')", user, purchase, payment)).Flag("replayed"));
     }
 
+    [Fact]
+    public async Task What_names_no_user_is_erased_with_the_user_whose_payment_it_is()
+    {
+        var (user, purchase, payment) = await Begun();
+        const string Report = "select credits.apply_payment_event('stripe', $1, $2, null, $3::uuid, $4, 500, 'USD', p_failure_reason => $5, p_payload => '{\"email\": \"a@b\"}')";
+        // Of a payment that nobody knew yet; of a purchase, without its user; and of somebody else's.
+        await db.Run(Report, "early " + payment, "failed", null, payment, "the card of A. Person was declined");
+        await db.Run(Report, "checkout " + payment, "expired", purchase, null, null);
+        await db.Run(Report, "foreign " + payment, "failed", null, payment + "0", "other");
+        Assert.Equal("applied", (await Sent("completed", user, purchase, payment, 500)).Text("status"));
+        var stranger = await db.Account();
+        Assert.Equal("payment_used", (await Sent("completed", stranger, (await Purchase(stranger)).Purchase, payment, 500)).Text("reason"));
+        await db.Run("update credits.payment_events set payload = '{\"email\": \"a@b\"}' where payer_id = $1", stranger);
+
+        // One that was completed by hand, and reported without a name.
+        var (byHand, second) = (await Purchase(user), $"pi_{Guid.NewGuid():N}");
+        await db.Run(Report, "hand " + payment, "failed", null, second, "declined");
+        await db.Run("select credits.complete_purchase($1, $2, $3)", user, byHand.Purchase, second);
+
+        await db.Run("select credits.erase_user_data($1)", user);
+        Assert.Equal(["foreign " + payment], await db.Column<string>(
+            "select event_id from credits.payment_events where (provider_reference = any ($1) or payer_id = $2 or purchase_id = $3) and (payload <> '{}' or failure_reason is not null) order by event_id",
+            new[] { payment, payment + "0", second }, user, purchase));
+    }
+
+    [Fact]
+    public async Task Erasing_while_an_event_is_repeated_ends_well()
+    {
+        var (user, purchase, payment) = await Begun();
+        foreach (var id in new[] { "first", "second" })
+            await Kept(id);
+
+        // The repeat has its own event and waits for the wallet; the erasure must not be at the other event already.
+        await using var holder = await db.Source.OpenConnectionAsync();
+        await using var held = await holder.BeginTransactionAsync();
+        await holder.Run("select from credits.wallets where user_id = $1 for no key update", user);
+        var repeat = Kept("second");
+        await Waits(1);
+        var erasure = db.Json("select credits.erase_user_data($1)", user);
+        await Waits(2);
+        await held.RollbackAsync();
+        await Task.WhenAll(repeat, erasure);
+        Assert.Equal(0, await db.Value<long>("select count(*) from credits.payment_events where payer_id = $1 and payload <> '{}'", user));
+
+        Task<JsonElement> Kept(string id) => db.Json(
+            "select credits.apply_payment_event('stripe', $3, 'completed', $1, $2, $4, 499, 'USD', p_payload => '{\"email\": \"a@b\"}')", user, purchase, $"{id} {payment}", payment);
+        Task Waits(long count) => Eventually.TrueAsync(
+            async () => await db.Value<long>("select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()") == count, "nobody waits");
+    }
+
+    [Theory]
+    [MemberData(nameof(Levels))]
+    public async Task Erasures_and_events_from_sixteen_connections_deadlock_nowhere_and_leave_nothing(IsolationLevel level)
+    {
+        var user = await db.Account();
+        var begun = new List<(Guid Purchase, string Payment)>();
+        for (var n = 0; n < 4; n++)
+            begun.Add(((await Purchase(user)).Purchase, $"pi_{Guid.NewGuid():N}"));
+        var deadlocks = "select deadlocks from pg_stat_database where datname = current_database()";
+        var before = await db.Value<long>(deadlocks);
+        await db.Race(16, level, async (connection, i) =>
+        {
+            if (i % 4 == 0)
+                return await connection.Json("select credits.erase_user_data($1)", user);
+            var (purchase, payment) = begun[i % 3];
+            // Nameless ones, ones that wait, ones that are applied; each from several connections.
+            var (kind, amount, named) = (i / 3 % 3) switch { 0 => ("completed", 500L, true), 1 => ("completed", 499L, true), _ => ("refunded", 100L, false) };
+            return await connection.Json(
+                "select credits.apply_payment_event('stripe', $1, $2, $3::uuid, $4::uuid, $5, $6::bigint, 'USD', p_payload => '{\"email\": \"a@b\"}')",
+                $"{kind} {amount} {payment}", kind, named ? user : null, named ? purchase : null, payment, amount);
+        });
+        await db.Run("select credits.erase_user_data($1)", user);
+        Assert.Equal(0, await db.Value<long>("select count(*) from credits.payment_events where provider_reference = any ($1) and payload <> '{}'", begun.Select(b => b.Payment).ToArray()));
+        await db.Run("select pg_stat_clear_snapshot()");
+        Assert.Equal(before, await db.Value<long>(deadlocks));
+    }
+
     [Theory]
     [InlineData("'Stripe', 'e', 'completed'", "p_provider")]
     [InlineData("null, 'e', 'completed'", "p_provider")]
