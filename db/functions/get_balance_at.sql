@@ -18,6 +18,7 @@ declare
   v_projected record;
 begin
   perform credits.check_argument(p_user_id is not null, 'p_user_id', 'must not be null');
+  perform credits.check_argument(isfinite(p_at), 'p_at', 'must be a moment');
   perform credits.check_argument(p_at <= credits.clock_now(), 'p_at', 'must not be in the future');
   perform credits.check_argument(p_credit_type is not null, 'p_credit_type', 'must not be null');
   if not exists (select from credits.accounts a where a.user_id = p_user_id) then
@@ -58,4 +59,4 @@ $$;
 comment on function credits.get_balance_at(uuid, timestamptz, text) is
   'The balance that the ledger stood at by a past moment, inclusive, with the number and time of the last entry then (0 and null before the first). '
   'What had fallen due by then counts, applied or not. Code ok or unknown_account. A few index '
-  'probes, whatever the length of the history. Reads only and locks nothing. Raises UC001 for a null argument or a moment to come.';
+  'probes, whatever the length of the history. Reads only and locks nothing. Raises UC001 for a null argument, infinity or a moment to come.';

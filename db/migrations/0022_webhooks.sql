@@ -4,9 +4,11 @@ create table credits.webhook_endpoints (
   description text not null default '',
   events text[] not null default '{*}',
   is_active boolean not null default true,
+  request_hash text not null,
   secret text not null,
   previous_secret text,
   previous_secret_until timestamptz,
+  rotation_key text,
   created_at timestamptz not null,
   updated_at timestamptz not null,
   claimed_at timestamptz,
@@ -25,8 +27,10 @@ comment on table credits.webhook_endpoints is
   'Where events are sent, and how each endpoint fares. Its row is locked by whoever claims deliveries to it, so two hosts never claim at once. Secrets are protected by the host '
   'that made them, and no role reads this table.';
 comment on column credits.webhook_endpoints.events is 'Types of events that it is sent: exact ones, all of a kind (purchase.*, notification.*) or all (*).';
+comment on column credits.webhook_endpoints.request_hash is 'What it was added with, so that a repetition is told from another request.';
 comment on column credits.webhook_endpoints.secret is 'Signs what is sent; protected, never the plain text.';
 comment on column credits.webhook_endpoints.previous_secret is 'Signs as well until previous_secret_until, so that the receiver can change over.';
+comment on column credits.webhook_endpoints.rotation_key is 'The idempotency key of the last rotation, so that repeating it rotates nothing.';
 comment on column credits.webhook_endpoints.failures is 'Failed deliveries in a row, of any account; while paused only the probes count.';
 comment on column credits.webhook_endpoints.paused_until is 'Nothing is sent until then; after that one delivery at a time, the probe, until one succeeds. Null: all is well.';
 comment on column credits.webhook_endpoints.probe_id is 'The lease of the delivery that finds out whether a paused endpoint is back.';

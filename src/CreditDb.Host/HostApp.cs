@@ -67,7 +67,7 @@ internal static class HostApp
         app.MapPaymentProvider();
         app.MapApiDocument();
 
-        var api = app.MapGroup("/api").ShowsAtOnce().AddEndpointFilter(IdempotencyKey.Check);
+        var api = app.MapGroup("/api").ShowsAtOnce().AddEndpointFilter(IdempotencyKey.Check).AddEndpointFilter(ApiSetup.RefuseNul);
         api.MapTokens();
         api.MapAccounts();
         api.MapCredits();
@@ -84,6 +84,7 @@ internal static class HostApp
         admin.MapAdminPrices();
         admin.MapPaymentAdministration();
         admin.MapWebhooks();
+        admin.MapAlerts();
         return app;
     }
 }

@@ -29,20 +29,34 @@ public sealed class PrivateServerTests : IDisposable
     [Fact]
     public async Task Keeps_data_password_and_port_between_starts()
     {
-        var options = Kept();
-        string first;
-        await using (var server = await PrivateServer.StartAsync(options, Ct))
+        // Between the starts the port is anybody's: whoever takes it, and the server says so, gets it, and it begins anew on another one.
+        var taken = new List<string>();
+        var isKept = false;
+        for (var attempt = 1; attempt <= 5 && !isKept; attempt++)
         {
-            first = server.ConnectionString;
-            await ScalarAsync(first, "create table kept as select 7 as seven");
-            Assert.Equal("on", await ScalarAsync(first, "show fsync"));
+            var configuration = new ConfigurationBuilder().AddEnvironmentVariables()
+                .AddInMemoryCollection(new Dictionary<string, string?> { ["CREDITDB_DATA"] = Path.Combine(_root, $"{attempt}"), ["CREDITDB_PORT"] = $"{Random.Shared.Next(20_000, 25_000)}" }).Build();
+            var options = PrivateServerOptions.Kept(configuration) with { Report = taken.Add };
+            taken.Clear();
+            string first;
+            await using (var server = await PrivateServer.StartAsync(options, Ct))
+            {
+                first = server.ConnectionString;
+                await ScalarAsync(first, "create table kept as select 7 as seven");
+                Assert.Equal("on", await ScalarAsync(first, "show fsync"));
+            }
+
+            await using (var server = await PrivateServer.StartAsync(options, Ct))
+            {
+                Assert.Equal(7, await ScalarAsync(server.ConnectionString, "select seven from kept"));
+                Assert.Equal(new NpgsqlConnectionStringBuilder(first).Password, new NpgsqlConnectionStringBuilder(server.ConnectionString).Password);
+                isKept = taken.Count == 0;
+                if (isKept)
+                    Assert.Equal((first, options.PreferredPort), (server.ConnectionString, server.Port));
+            }
         }
 
-        await using (var server = await PrivateServer.StartAsync(options, Ct))
-        {
-            Assert.Equal(first, server.ConnectionString);
-            Assert.Equal(7, await ScalarAsync(first, "select seven from kept"));
-        }
+        Assert.True(isKept, string.Join('\n', taken));
     }
 
     [Fact]

@@ -23,6 +23,10 @@ internal sealed class AccessOptions
     [Range(1, 1_000_000)]
     public int AnonymousRequestsPerSecond { get; set; } = 20;
 
+    /// <summary>How many bytes of metadata a request by a user's token may have kept: what a user can write without limit, others pay the disk for.</summary>
+    [Range(0, 1024 * 1024)]
+    public int UserMetadataBytes { get; set; } = 4096;
+
     /// <summary>The origins, such as https://app.example.com, whose pages may call the API from a browser.</summary>
     public string[] CorsOrigins { get; set; } = [];
 }

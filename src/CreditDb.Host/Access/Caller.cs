@@ -1,5 +1,10 @@
 using System.Security.Claims;
+using System.Text;
+using System.Text.Encodings.Web;
+using System.Text.Json;
+using System.Text.Json.Nodes;
 using CreditDb.Host.Api;
+using Microsoft.Extensions.Options;
 
 namespace CreditDb.Host.Access;
 
@@ -10,12 +15,18 @@ internal sealed class Caller
     public const string KeyClaim = "key";
     public const string ScopeClaim = "scope";
 
+    // As PostgreSQL writes it: text as text.
+    private static readonly JsonSerializerOptions Written = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
+
     private readonly ClaimsPrincipal _principal;
     private readonly HashSet<Guid> _actedFor = [];
+    private readonly int _userMetadataBytes;
+    private int _metadataBytes;
 
-    private Caller(ClaimsPrincipal principal, CreditClient credits, SqlCaller sql)
+    private Caller(ClaimsPrincipal principal, CreditClient credits, SqlCaller sql, AccessOptions options)
     {
         _principal = principal;
+        _userMetadataBytes = options.UserMetadataBytes;
         UserId = principal.FindFirstValue(UserClaim) is { } user ? Guid.Parse(user) : null;
         KeyId = principal.FindFirstValue(KeyClaim)!;
         Credits = credits.As(Actor);
@@ -60,6 +71,17 @@ internal sealed class Caller
             throw new ProblemException(403, "scope_missing", $"The token lacks the scope spend or spend:{action}.", field);
     }
 
+    /// <summary>Refuses a user who would have more kept by one request than a user may.</summary>
+    public void MayKeep(JsonObject? metadata, string field)
+    {
+        if (UserId is null || metadata is null)
+            return;
+        _metadataBytes += Encoding.UTF8.GetByteCount(metadata.ToJsonString(Written));
+        if (_metadataBytes > _userMetadataBytes)
+            throw new ProblemException(400, "invalid_argument", $"{field}: a user's token may have at most {_userMetadataBytes} bytes kept by a request.", field);
+    }
+
     public static ValueTask<Caller> BindAsync(HttpContext context) => ValueTask.FromResult(new Caller(
-        context.User, context.RequestServices.GetRequiredService<CreditClient>(), context.RequestServices.GetRequiredService<SqlCaller>()));
+        context.User, context.RequestServices.GetRequiredService<CreditClient>(), context.RequestServices.GetRequiredService<SqlCaller>(),
+        context.RequestServices.GetRequiredService<IOptions<AccessOptions>>().Value));
 }

@@ -81,7 +81,7 @@ internal static class ApiDocument
                 Name = IdempotencyKey.Header,
                 In = ParameterLocation.Header,
                 Description = "1 to 255 printable ASCII characters (a user's token: 250). A write that is repeated with it is done once in 30 days, and answered as the first time.",
-                Schema = new OpenApiSchema { Type = JsonSchemaType.String, MinLength = 1, MaxLength = 255, Pattern = "^[!-~]+$" },
+                Schema = new OpenApiSchema { Type = JsonSchemaType.String, MinLength = 1, MaxLength = 255, Pattern = "^[ -~]+$" },
                 Example = "7c1d9a52-order-17",
             });
         }

@@ -2,6 +2,7 @@ using System.Threading.RateLimiting;
 using CreditDb.Host.Access;
 using Microsoft.AspNetCore.Http.Json;
 using Microsoft.AspNetCore.RateLimiting;
+using Npgsql;
 
 namespace CreditDb.Host.Api;
 
@@ -24,6 +25,25 @@ internal static class ApiSetup
         && context.Request.GetTypedHeaders().ContentType?.Charset.ToString().Trim('"') is { Length: > 0 } charset && !charset.Equals("utf-8", StringComparison.OrdinalIgnoreCase)
             ? Problems.WriteAsync(context, new ProblemException(415, "unsupported_media_type", "Send JSON as UTF-8."))
             : next(context);
+
+    /// <summary>PostgreSQL keeps no text with a NUL character, so none is looked for either.</summary>
+    public static ValueTask<object?> RefuseNul(EndpointFilterInvocationContext context, EndpointFilterDelegate next)
+    {
+        var request = context.HttpContext.Request;
+        var wrong = request.Query.Where(q => q.Value.Any(HasNul)).Select(q => q.Key).Concat(request.RouteValues.Where(r => HasNul(r.Value as string)).Select(r => r.Key)).FirstOrDefault();
+        return wrong is null ? next(context) : throw new ProblemException(400, "invalid_argument", $"{wrong}: must have no NUL character", wrong);
+
+        static bool HasNul(string? text) => text?.Contains('\0', StringComparison.Ordinal) is true;
+    }
+
+    /// <summary>However many users download, half of the connections stay for everything else.</summary>
+    public static RateLimitPartition<string> AllDownloads(HttpContext context) =>
+        context.GetEndpoint()?.Metadata.GetMetadata<EnableRateLimitingAttribute>()?.PolicyName == UsageEndpoints.Downloads
+            ? RateLimitPartition.GetConcurrencyLimiter("downloads", _ => new ConcurrencyLimiterOptions
+            {
+                PermitLimit = Math.Max(1, new NpgsqlConnectionStringBuilder(context.RequestServices.GetRequiredService<NpgsqlDataSource>().ConnectionString).MaxPoolSize / 2),
+            })
+            : RateLimitPartition.GetNoLimiter("");
 
     /// <summary>A download holds a connection to the database as long as its reader takes, so nobody gets many at once.</summary>
     private static RateLimitPartition<string> Downloads(HttpContext context)

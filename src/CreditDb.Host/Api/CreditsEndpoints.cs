@@ -45,6 +45,7 @@ internal static class CreditsEndpoints
         credits.MapPost("/deduct", (Deduct request, Caller caller, IdempotencyKey key, CancellationToken ct) =>
             {
                 caller.MaySpendOn(request.ActionType);
+                caller.MayKeep(request.Metadata, "metadata");
                 return caller.Credits.DeductAsync(
                     caller.For(request.UserId), request.ActionType!, request.Quantity ?? 1, request.ReferenceId, request.Metadata, key.Value, ct);
             })
@@ -54,7 +55,7 @@ internal static class CreditsEndpoints
             .WithSummary("Charge an action");
 
         credits.MapPost("/deduct/batch", async (Batch request, Caller caller, IdempotencyKey key, CancellationToken ct) =>
-                new BatchResult([.. (await caller.Credits.DeductBatchAsync(Requests(request.Items!, caller, key.Value), ct))
+                new BatchResult([.. (await caller.Credits.DeductBatchAsync(Requests(request.Items!, caller, key), ct))
                     .Select(charge => charge with { Argument = Problems.FieldOf(charge.Argument) })]))
             .RequireAuthorization(AccessSetup.Spends)
             .WithExample(
@@ -64,7 +65,7 @@ internal static class CreditsEndpoints
                   { "userId": "00000000-0000-0000-0000-0000000000aa", "actionType": "send_email", "quantity": 2, "idempotencyKey": "mail-2" } ] }
                 """)
             .WithSummary("Charge up to 1,000 requests, one after the other")
-            .WithDescription("One result per item, in order; what is declined or malformed in one of them is its result and leaves the others alone. An item has an idempotencyKey of its own, or else that of the header with its place: KEY/0, KEY/1, …");
+            .WithDescription("One result per item, in order; what is declined or malformed in one of them is its result and leaves the others alone. An item has an idempotencyKey of its own, or else one made of the header and its place, which is no key that anybody could send.");
 
         credits.MapPost("/track", (Track request, Caller caller, IdempotencyKey key, CancellationToken ct) =>
             {
@@ -117,7 +118,7 @@ internal static class CreditsEndpoints
             r.GetString(0), r.GetString(1), r.GetDecimal(2), r.GetInt64(3), r.GetString(4), JsonSerializer.Deserialize<string[]>(r.GetString(5))!, r.GetBoolean(6), r.GetInt32(7)),
         ct, activeOnly);
 
-    private static List<ChargeRequest> Requests(BatchItem[] items, Caller caller, string? key)
+    private static List<ChargeRequest> Requests(BatchItem[] items, Caller caller, IdempotencyKey key)
     {
         if (items.Length is 0 or > LargestBatch)
             throw new ProblemException(400, "invalid_argument", $"items: must have 1 to {LargestBatch} elements; there are {items.Length}.", "items");
@@ -126,9 +127,10 @@ internal static class CreditsEndpoints
             if (item is null)
                 throw new ProblemException(400, "malformed_json", $"items/{n}: must be an object.", $"items/{n}");
             caller.MaySpendOn(item.ActionType, $"items/{n}/actionType");
+            caller.MayKeep(item.Metadata, $"items/{n}/metadata");
             return new ChargeRequest(
                 caller.For(item.UserId, $"items/{n}/userId"), item.ActionType ?? "", item.Quantity ?? 1, item.ReferenceId, item.Metadata,
-                IdempotencyKey.OfItem(caller, item.IdempotencyKey, $"items/{n}/idempotencyKey") ?? (key is null ? null : $"{key}/{n}"));
+                IdempotencyKey.OfItem(caller, item.IdempotencyKey, $"items/{n}/idempotencyKey") ?? key.AtPlace(n));
         })];
     }
 
@@ -149,6 +151,7 @@ internal static class CreditsEndpoints
                 report.Remove(name);
         }
 
+        caller.MayKeep(report, "usage");
         return CreditClient.Done(await caller.Credits.TrackAsync(user, operation, report, key, ct));
     }
 

@@ -18,6 +18,7 @@ internal static class JsonRules
         json.NumberHandling = JsonNumberHandling.Strict;
         json.Converters.Add(new AmountConverter());
         json.Converters.Add(new FiniteConverter());
+        json.Converters.Add(new TextConverter());
         json.Converters.Add(new JsonObjectConverter());
         json.Converters.Add(new RawJsonConverter());
         json.TypeInfoResolverChain.Insert(0, new DefaultJsonTypeInfoResolver { Modifiers = { RequireFields } });
@@ -46,8 +47,7 @@ internal static class JsonRules
         {
             if (reader.TokenType != JsonTokenType.Number)
                 throw new FieldException("must be a number", null);
-            var text = Encoding.ASCII.GetString(reader.HasValueSequence ? reader.ValueSequence.ToArray() : reader.ValueSpan);
-            if (Decimals(text) > 6)
+            if (Decimals(Encoding.ASCII.GetString(reader.HasValueSequence ? reader.ValueSequence.ToArray() : reader.ValueSpan)) > 6)
                 throw new FieldException("must have at most 6 decimals", null);
             return reader.TryGetDecimal(out var value) ? value : throw new FieldException("must be at most 1000000000", null);
         }
@@ -67,6 +67,25 @@ internal static class JsonRules
                 return text[e + 1] == '-' ? long.MaxValue : 0;
             var point = mantissa.IndexOf('.', StringComparison.Ordinal);
             return (point < 0 ? 0 : mantissa.Length - point - 1) - (digits.Length - significant.Length) - exponent;
+        }
+    }
+
+    /// <summary>A text that PostgreSQL can keep.</summary>
+    private sealed class TextConverter : JsonConverter<string>
+    {
+        public override string? Read(ref Utf8JsonReader reader, Type typeToConvert, JsonSerializerOptions options)
+        {
+            var text = reader.GetString();
+            Check(text!);
+            return text;
+        }
+
+        public override void Write(Utf8JsonWriter writer, string value, JsonSerializerOptions options) => writer.WriteStringValue(value);
+
+        public static void Check(string text)
+        {
+            if (text.Contains('\0', StringComparison.Ordinal))
+                throw new FieldException("must have no NUL character", null);
         }
     }
 
@@ -112,7 +131,7 @@ internal static class JsonRules
                 case JsonObject fields:
                     foreach (var (name, value) in fields)
                     {
-                        Check(name);
+                        TextConverter.Check(name);
                         Check(value);
                     }
 
@@ -122,15 +141,24 @@ internal static class JsonRules
                         Check(item);
                     break;
                 case JsonValue value when value.GetValueKind() == JsonValueKind.String:
-                    Check(value.GetValue<string>());
+                    TextConverter.Check(value.GetValue<string>());
                     break;
+                case JsonValue value when value.GetValueKind() == JsonValueKind.Number && !IsStorable(value.ToJsonString()):
+                    throw new FieldException("must have no number of more digits than PostgreSQL keeps", null);
             }
         }
 
-        private static void Check(string text)
+        /// <summary>Up to 131,072 digits before the point and 16,383 after it, zeros too.</summary>
+        private static bool IsStorable(string number)
         {
-            if (text.Contains('\0', StringComparison.Ordinal))
-                throw new FieldException("must have no NUL character", null);
+            var e = number.AsSpan().IndexOfAny('e', 'E');
+            var exponent = 0L;
+            if (e >= 0 && !long.TryParse(number.AsSpan(e + 1), NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out exponent))
+                return false;
+            var mantissa = (e < 0 ? number : number[..e]).TrimStart('-');
+            var point = mantissa.IndexOf('.', StringComparison.Ordinal);
+            var (whole, fraction) = point < 0 ? (mantissa.Length, 0) : (point, mantissa.Length - point - 1);
+            return exponent is > -20_000 and < 140_000 && whole + exponent <= 131_072 && fraction - exponent <= 16_383;
         }
     }
 

@@ -90,7 +90,7 @@ internal sealed partial class Problems(ILogger<Problems> logger) : IExceptionHan
         CreditException e => Refused(e),
         BadHttpRequestException { InnerException: JsonException json } => Malformed(json),
         BadHttpRequestException { StatusCode: 413 } => Document(413, "body_too_large", "The body is larger than this endpoint takes, which is 1 MB."),
-        BadHttpRequestException { StatusCode: 400 } e when Unreadable(context) is { } name => Document(400, "malformed_request", $"The parameter {name} is missing, is there twice or has another form."),
+        BadHttpRequestException { StatusCode: 400 } e when Unreadable(context) is { } name => Document(400, "malformed_request", $"The parameter {name} is missing, is there twice or has another form{Form(context, name)}.", name),
         BadHttpRequestException { StatusCode: 400 } when context.Features.Get<IHttpRequestBodyDetectionFeature>()?.CanHaveBody is false =>
             Document(400, "malformed_json", "The body is missing: send JSON."),
         BadHttpRequestException { StatusCode: 400 } => Document(400, "malformed_request", "The body, or a parameter, is missing or cannot be read."),
@@ -121,9 +121,17 @@ internal sealed partial class Problems(ILogger<Problems> logger) : IExceptionHan
     }
 
     /// <summary>The parameter of the path or query that has another form than the endpoint takes.</summary>
-    private static string? Unreadable(HttpContext context) => context.Features.Get<IExceptionHandlerFeature>()?.Endpoint?.Metadata.GetMetadata<MethodInfo>()?.GetParameters().FirstOrDefault(p => context.Request.Query.TryGetValue(p.Name!, out var values)
+    private static string? Unreadable(HttpContext context) => Parameters(context).FirstOrDefault(p => context.Request.Query.TryGetValue(p.Name!, out var values)
         ? values.Count > 1 || !TypeDescriptor.GetConverter(p.ParameterType).IsValid(values.ToString())
         : p.ParameterType == typeof(DateTimeOffset))?.Name;
+
+    private static ParameterInfo[] Parameters(HttpContext context) =>
+        context.Features.Get<IExceptionHandlerFeature>()?.Endpoint?.Metadata.GetMetadata<MethodInfo>()?.GetParameters() ?? [];
+
+    private static string Form(HttpContext context, string name) =>
+        Parameters(context).First(p => p.Name == name).ParameterType is { } type && (Nullable.GetUnderlyingType(type) ?? type) == typeof(DateTimeOffset)
+            ? " than 2026-01-31T12:00:00Z or 2026-01-31T13:00:00%2B01:00 (a plus sign is %2B in an address)"
+            : "";
 
     private static ProblemDetails Away() => Document(503, "database_unavailable", "The database cannot be reached; try again.");
 
@@ -176,6 +184,7 @@ internal sealed partial class Problems(ILogger<Problems> logger) : IExceptionHan
     {
         null => null,
         "p_ttl" => "ttlSeconds",
+        "p_overlap" => "overlapHours",
         _ => Camel(argument.StartsWith("p_", StringComparison.Ordinal) ? argument[2..] : argument).Replace('.', '/'),
     };
 

@@ -12,6 +12,7 @@ internal static class ReservationEndpoints
         reservations.MapPost("/", (Reserve request, Caller caller, IdempotencyKey key, CancellationToken ct) =>
             {
                 caller.MaySpendOn(request.ActionType);
+                caller.MayKeep(request.Metadata, "metadata");
                 return caller.Credits.ReserveAsync(
                     caller.For(request.UserId), request.ActionType!, request.Quantity ?? 1, Ttl(request.TtlSeconds), request.Metadata, key.Value, ct);
             })

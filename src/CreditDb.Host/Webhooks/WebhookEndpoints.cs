@@ -1,6 +1,7 @@
 using System.Text.Json.Nodes;
 using CreditDb.Host.Access;
 using CreditDb.Host.Api;
+using Microsoft.AspNetCore.Http.HttpResults;
 
 namespace CreditDb.Host.Webhooks;
 
@@ -13,10 +14,10 @@ internal static class WebhookEndpoints
         webhooks.MapGet("/", (Caller caller, CancellationToken ct) => caller.Sql.GetWebhookEndpointsAsync(ct)).WithSummary("List the endpoints, and how each fares");
         webhooks.MapPost("/", Create)
             .WithExample("""{ "url": "https://example.com/creditdb", "events": ["purchase.*"], "description": "billing" }""")
+            .WithProblems("key_reused")
             .WithSummary("Add an endpoint")
-            .WithDescription("The answer has the secret that verifies what is sent there, and is the only one that does.");
-        webhooks.MapPut("/{endpointId:guid}", (Guid endpointId, ChangeEndpoint change, Caller caller, CancellationToken ct) =>
-                SetAsync(caller, endpointId, change.Url, null, change.Events, change.Description, change.IsActive, ct))
+            .WithDescription("The answer has the secret that verifies what is sent there; no other has it, but for a repetition with the same Idempotency-Key: 200, and the secret as long as it was not rotated.");
+        webhooks.MapPut("/{endpointId:guid}", Change)
             .WithExample("""{ "isActive": true }""")
             .WithProblems("not_found")
             .WithSummary("Change an endpoint; what is left out stays")
@@ -32,7 +33,7 @@ internal static class WebhookEndpoints
             .WithExample("""{ "overlapHours": 24 }""")
             .WithProblems("not_found")
             .WithSummary("Give an endpoint a new secret")
-            .WithDescription("The previous one signs as well for 24 hours, or overlapHours. The answer has the new secret, and is the only one that does.");
+            .WithDescription("The previous one signs as well for 24 hours, or overlapHours. The answer has the new secret; no other has it, but for a repetition of the last rotation with the same Idempotency-Key.");
         webhooks.MapPost("/{endpointId:guid}/retry-dead", (Guid endpointId, Caller caller, CancellationToken ct) => RetryAsync(caller, endpointId, null, ct))
             .WithSummary("Send all events again that could not be delivered to an endpoint");
         webhooks.MapGet("/dead", Dead)
@@ -42,31 +43,48 @@ internal static class WebhookEndpoints
             .WithSummary("Send an event again that could not be delivered");
     }
 
-    private static async Task<IResult> Create(CreateEndpoint request, Caller caller, WebhookSender sender, CancellationToken ct)
+    private static async Task<Results<Ok<CreatedEndpoint>, Created<CreatedEndpoint>>> Create(
+        CreateEndpoint request, Caller caller, WebhookSender sender, IdempotencyKey key, CancellationToken ct)
     {
         if (request.Url is null)
             throw new ProblemException(400, "invalid_argument", "url is missing.", "url");
-        var (secret, stored) = sender.NewSecret();
-        var created = await SetAsync(caller, Guid.NewGuid(), request.Url, stored, request.Events, request.Description, request.IsActive, ct);
-        return TypedResults.Created((string?)null, new CreatedEndpoint(
-            created.EndpointId, created.Url, created.Description, created.Events, created.IsActive, created.CreatedAt, secret));
+        Check(request.Url);
+
+        // A key makes the id, so that repeating the request finds the endpoint again; without one each request makes one.
+        var name = Of(caller, key) ?? Guid.NewGuid().ToString();
+        var made = CreditClient.Done(await caller.Sql.JsonAsync<Endpoint>(
+            "select credits.set_webhook_endpoint(credits.uuid_v5($1, 'webhook endpoint ' || $2), $3, $4, $5, $6, $7, true)", name, ct,
+            Guid.Empty, name, request.Url, sender.NewSecret(), request.Events, request.Description, request.IsActive));
+        var shown = new CreatedEndpoint(
+            made.EndpointId, made.Url, made.Description, made.Events, made.IsActive, made.CreatedAt, sender.Reveal(made.Secret), made.Replayed);
+        return made.Replayed ? TypedResults.Ok(shown) : TypedResults.Created((string?)null, shown);
     }
 
-    private static async Task<Endpoint> SetAsync(
-        Caller caller, Guid endpointId, string? url, string? secret, string[]? events, string? description, bool? isActive, CancellationToken ct)
+    private static async Task<ChangedEndpoint> Change(Guid endpointId, ChangeEndpoint change, Caller caller, CancellationToken ct)
+    {
+        Check(change.Url);
+        return CreditClient.Done(await caller.Sql.JsonAsync<ChangedEndpoint>(
+            "select credits.set_webhook_endpoint($1, $2, null, $3, $4, $5)", endpointId.ToString(), ct,
+            endpointId, change.Url, change.Events, change.Description, change.IsActive));
+    }
+
+    private static void Check(string? url)
     {
         if (url is not null && !Uri.TryCreate(url, UriKind.Absolute, out _))
             throw new ProblemException(400, "invalid_argument", "url: must be an address, such as https://example.com/hooks", "url");
-        return CreditClient.Done(await caller.Sql.JsonAsync<Endpoint>(
-            "select credits.set_webhook_endpoint($1, $2, $3, $4, $5, $6)", endpointId.ToString(), ct, endpointId, url, secret, events, description, isActive));
     }
 
-    private static async Task<RotatedSecret> Rotate(Guid endpointId, RotateSecret? request, Caller caller, WebhookSender sender, CancellationToken ct)
+    /// <summary>What is repeated shows a secret, so it is repeated by the same caller only.</summary>
+    private static string? Of(Caller caller, IdempotencyKey key) => key.Value is { } value ? $"{caller.KeyId} {value}" : null;
+
+    private static async Task<RotatedSecret> Rotate(
+        Guid endpointId, RotateSecret? request, Caller caller, WebhookSender sender, IdempotencyKey key, CancellationToken ct)
     {
-        var (secret, stored) = sender.NewSecret();
+        var name = Of(caller, key) ?? Guid.NewGuid().ToString();
         var rotated = CreditClient.Done(await caller.Sql.JsonAsync<RotatedSecret>(
-            "select credits.rotate_webhook_secret($1, $2, make_interval(hours => $3))", null, ct, endpointId, stored, request?.OverlapHours ?? 24));
-        return rotated with { Secret = secret };
+            "select credits.rotate_webhook_secret($1, $2, make_interval(hours => $3), $4)", name, ct,
+            endpointId, sender.NewSecret(), request?.OverlapHours ?? 24, name));
+        return rotated with { Secret = sender.Reveal(rotated.Secret) };
     }
 
     private static async Task<TestAnswer> Test(Guid endpointId, Caller caller, WebhookSender sender, TimeProvider time, CancellationToken ct)
@@ -108,9 +126,16 @@ internal static class WebhookEndpoints
     internal sealed record RotateSecret(int OverlapHours = 24);
 
     internal sealed record CreatedEndpoint(
-        Guid EndpointId, string Url, string Description, string[] Events, bool IsActive, DateTimeOffset CreatedAt, string Secret);
+        Guid EndpointId, string Url, string Description, string[] Events, bool IsActive, DateTimeOffset CreatedAt, string? Secret, bool Replayed);
 
-    internal sealed record Endpoint : Outcome
+    internal sealed record Endpoint : ChangedEndpoint
+    {
+        public string? Secret { get; init; }
+
+        public bool Replayed { get; init; }
+    }
+
+    internal record ChangedEndpoint : Outcome
     {
         public Guid EndpointId { get; init; }
 
@@ -131,7 +156,9 @@ internal static class WebhookEndpoints
 
         public DateTimeOffset PreviousSecretUntil { get; init; }
 
-        public string Secret { get; init; } = "";
+        public string? Secret { get; init; }
+
+        public bool Replayed { get; init; }
     }
 
     internal sealed record DeletedEndpoint : Outcome

@@ -39,11 +39,20 @@ internal sealed class WebhookSender : IDisposable
         };
     }
 
-    /// <summary>A new secret, and what of it is stored.</summary>
-    public (string Secret, string Stored) NewSecret()
+    /// <summary>A new secret, as it is stored.</summary>
+    public string NewSecret() => _protector.Protect(WebhookSecret.New());
+
+    /// <summary>The secret of what is stored; null if it was protected by keys that this host does not have.</summary>
+    public string? Reveal(string? stored)
     {
-        var secret = WebhookSecret.New();
-        return (secret, _protector.Protect(secret));
+        try
+        {
+            return stored is null ? null : _protector.Unprotect(stored);
+        }
+        catch (CryptographicException)
+        {
+            return null;
+        }
     }
 
     public async Task<WebhookAnswer> SendAsync(WebhookMessage message, CancellationToken ct)

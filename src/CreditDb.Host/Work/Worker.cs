@@ -213,7 +213,7 @@ internal sealed partial class Worker(
     [LoggerMessage(Level = LogLevel.Warning, Message = "Alert, {Kind}: user {UserId}, {CreditType}: {Subject}: {Details}")]
     private partial void LogAlert(string kind, Guid userId, string creditType, string subject, string details);
 
-    [LoggerMessage(Level = LogLevel.Warning, Message = "{Count} more alerts were raised; credits.list_alerts() lists them.")]
+    [LoggerMessage(Level = LogLevel.Warning, Message = "{Count} more alerts were raised; GET /api/admin/alerts lists them.")]
     private partial void LogMoreAlerts(int count);
 
     [LoggerMessage(Level = LogLevel.Error, Message = "The job {Job} failed, and is tried again in {Wait}.")]

@@ -1,3 +1,4 @@
+using System.Text.Json;
 
 namespace CreditDb.Tests.Api;
 
@@ -80,6 +81,40 @@ public sealed class CreditsEndpointTests(ApiHost host) : IClassFixture<ApiHost>
         var again = (await host.Service.Post("/api/credits/deduct/batch", items, "batch-1").JsonAsync()).GetProperty("results").EnumerateArray().ToList();
         Assert.Equal((true, true), (again[0].Flag("replayed"), again[3].Flag("replayed")));
         Assert.Equal(0, await host.Database.Balance(user));
+    }
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task The_key_of_an_item_without_one_is_nobody_elses(bool isOfUser)
+    {
+        var user = await host.Database.Account(100);
+        using var person = await host.UserAsync(user, "spend");
+        var client = isOfUser ? person : host.Service;
+        object Batch(string action, string? key) => new { items = new[] { new { userId = user, actionType = action, idempotencyKey = key } } };
+        async Task<JsonElement> Sent(object batch, string? header = null) =>
+            (await client.Post("/api/credits/deduct/batch", batch, header).JsonAsync()).GetProperty("results")[0];
+
+        // Whatever somebody calls an item, the header's items are others.
+        foreach (var key in new[] { "A/0", "A·0", "A", "A-0", "A0", "A:0", "A 0" })
+        {
+            if (key.Contains('·', StringComparison.Ordinal))
+                await client.Post("/api/credits/deduct/batch", Batch("send_email", key)).ProblemAsync(400, "invalid_idempotency_key");
+            else
+                Assert.Equal(("ok", false), ((await Sent(Batch("send_email", key))).Text("code"), (await Sent(Batch("send_email", key + "'"))).Flag("replayed")));
+        }
+
+        var first = await Sent(Batch("create_agent", null), "A");
+        Assert.Equal(("ok", false), (first.Text("code"), first.Flag("replayed")));
+        var again = await Sent(Batch("create_agent", null), "A");
+        Assert.Equal((first.Text("logId"), true), (again.Text("logId"), again.Flag("replayed")));
+        Assert.Equal("key_reused", (await Sent(Batch("send_email", null), "A")).Text("code"));
+
+        var longest = new string('k', isOfUser ? 250 : 255);
+        var problem = await client.Post("/api/credits/deduct/batch", Batch("send_email", null), longest).ProblemAsync(400, "invalid_idempotency_key");
+        Assert.Contains("batch", problem.Text("detail"), StringComparison.Ordinal);
+        Assert.Equal("ok", (await Sent(Batch("send_email", "own"), longest)).Text("code"));
+        Assert.Equal("ok", (await Sent(Batch("send_email", null), longest[..^4])).Text("code"));
     }
 
     [Fact]

@@ -161,6 +161,42 @@ public sealed class LiveTests(ApiHost host) : IClassFixture<ApiHost>
         Assert.Equal(10, (await again.NextAsync("entry")).Number("amount"));
     }
 
+    [Theory]
+    [InlineData("1.TAG.credits\ndata:{}\n\nevent:\tx\n:0:0:0")]
+    [InlineData("1.TAG.credits:0:0:0\r\nevent: end\r\ndata: {}\r\n\r\n")]
+    [InlineData("1.TAG.cr\u2028edits:0:0:0")]
+    [InlineData("1.TAG.cre\u0000dits:0:0:0")]
+    [InlineData("1.TAG.Credits:0:0:0")]
+    [InlineData("1.TAG.crédits:0:0:0")]
+    [InlineData("1.TAG.credits:0:0:0.a\nb:0:0:0")]
+    [InlineData("1.TAG.credits:\u0661:0:0")]
+    [InlineData("1.TAG.credits:0:0:0:0:\n00000000000000000000000000000001")]
+    [InlineData("1.TAG.credits: 0:0:0")]
+    public async Task A_forged_id_puts_no_line_of_its_own_into_the_stream(string id)
+    {
+        var user = await host.Database.Account(10);
+        using var person = await host.UserAsync(user);
+        await using var first = await EventStream.OpenAsync(person);
+        var tag = (await first.NextAsync()).Id.Split('.')[1];
+
+        // A header cannot have line breaks; the query can.
+        var forged = Uri.EscapeDataString(id.Replace("TAG", tag, StringComparison.Ordinal));
+        var refused = id.Contains('\0', StringComparison.Ordinal);
+        if (refused)
+        {
+            await person.Get($"/api/usage/events?lastEventId={forged}").ProblemAsync(400, "invalid_argument");
+            return;
+        }
+
+        await using var stream = await EventStream.OpenAsync(person, $"?lastEventId={forged}");
+        var snapshot = await stream.NextAsync();
+        Assert.Equal(("snapshot", 10m), (snapshot.Type, snapshot.Data.GetProperty("balances")[0].Number("total")));
+        await host.Database.Run(Charge, user, 1m);
+        var events = await stream.UntilBalanceAsync(9);
+        Assert.Equal(["entry", "balance"], events.Select(e => e.Type));
+        Assert.All(events.Prepend(snapshot), e => Assert.Matches($"^1\\.{tag}(\\.[a-z0-9_]+(:[0-9]+){{3,4}}(:[0-9a-f]{{32}})?)+$", e.Id));
+    }
+
     [Fact]
     public async Task Notifications_come_once_when_they_are_told_told_again_and_read()
     {

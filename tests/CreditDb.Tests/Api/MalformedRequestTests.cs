@@ -26,7 +26,7 @@ public sealed class MalformedRequestTests(ApiHost host) : IClassFixture<ApiHost>
         { """{"userId":"USER","actionType":"send_email","quantity":NaN}""", "malformed_json", "#/quantity" },
         { """{"userId":"USER","actionType":"send_email","quantity":"NaN"}""", "invalid_argument", "#/quantity" },
         { """{"userId":"USER","actionType":"send_email","quantity":true}""", "invalid_argument", "#/quantity" },
-        { """{"userId":"USER","actionType":"a\u0000b"}""", "unstorable_value", "" },
+        { """{"userId":"USER","actionType":"a\u0000b"}""", "invalid_argument", "#/actionType" },
         { """{"userId":"USER","actionType":"a\ud800b"}""", "malformed_json", "#/actionType" },
         { """{"userId":"USER","actionType":""}""", "invalid_argument", "#/actionType" },
         { """{"userId":"USER","actionType":7}""", "malformed_json", "#/actionType" },
@@ -37,7 +37,10 @@ public sealed class MalformedRequestTests(ApiHost host) : IClassFixture<ApiHost>
         { """{"userId":"USER","actionType":"send_email","metadata":{"b":[{"a":"\u0000"}]}}""", "invalid_argument", "#/metadata" },
         { """{"userId":"USER","actionType":"send_email","metadata":{"\u0000":1}}""", "invalid_argument", "#/metadata" },
         { """{"userId":"USER","actionType":"send_email","metadata":{"a":"\ud800"}}""", "invalid_argument", "#/metadata" },
-        { """{"userId":"USER","actionType":"send_email","metadata":{"a":1e999999}}""", "unstorable_value", "" },
+        { """{"userId":"USER","actionType":"send_email","metadata":{"a":1e999999}}""", "invalid_argument", "#/metadata" },
+        { """{"userId":"USER","actionType":"send_email","metadata":{"a":1e-16384}}""", "invalid_argument", "#/metadata" },
+        { """{"userId":"USER","actionType":"send_email","metadata":{"a":[1e99999999999999999999]}}""", "invalid_argument", "#/metadata" },
+        { """{"userId":"USER","actionType":"send_email","metadata":{"a":1e131071}}""", "invalid_argument", "#/metadata" },
         { """{"userId":"USER","actionType":"send_email","metadata":{"a":"LONG"}}""", "invalid_argument", "#/metadata" },
         { """{"userId":"USER","actionType":"send_email","metadata":DEEP}""", "malformed_json", "#/metadata" },
         { """{"userId":"","actionType":"send_email"}""", "malformed_json", "#/userId" },
@@ -61,6 +64,108 @@ public sealed class MalformedRequestTests(ApiHost host) : IClassFixture<ApiHost>
         var problem = await Send(host.Service, text).ProblemAsync(400, code);
         Assert.Equal(field, problem.TryGetProperty("errors", out var errors) ? errors[0].Text("pointer") : "");
         Assert.Equal(before, await host.Database.Snapshot(user));
+    }
+
+    [Theory]
+    [InlineData("\"actionType\":\"send_email\",\"metadata\":{\"a\":[\"\\u0000\"]}", "metadata")]
+    [InlineData("\"actionType\":\"send_email\",\"metadata\":{\"a\\u0000\":1}", "metadata")]
+    [InlineData("\"actionType\":\"send_email\",\"metadata\":{\"a\":1e999999}", "metadata")]
+    [InlineData("\"actionType\":\"a\\u0000b\"", "actionType")]
+    [InlineData("\"actionType\":\"send_email\",\"idempotencyKey\":\"\\u0000\"", "idempotencyKey")]
+    public async Task What_cannot_be_stored_names_its_item_of_a_batch(string fields, string field)
+    {
+        var user = await host.Database.Account(100);
+        var good = $$"""{"userId":"{{user}}","actionType":"send_email"}""";
+        var body = $$"""{"items":[{{good}},{{good}},{{good}},{"userId":"{{user}}",{{fields}}},{{good}}]}""";
+        var problem = await host.Service.Send(HttpMethod.Post, "/api/credits/deduct/batch", new StringContent(body, Encoding.UTF8, "application/json")).ProblemAsync(400, "invalid_argument");
+        Assert.Equal("#/items/3/" + field, problem.GetProperty("errors")[0].Text("pointer"));
+        Assert.Equal(100, await host.Database.Balance(user));
+    }
+
+    [Fact]
+    public async Task A_NUL_character_is_refused_by_name_wherever_text_is_taken()
+    {
+        var user = await host.Database.Account(100);
+        async Task Body(HttpClient client, HttpMethod method, string path, string body, string field)
+        {
+            var problem = await client.Send(method, path, new StringContent(body.Replace("USER", user.ToString(), StringComparison.Ordinal), Encoding.UTF8, "application/json")).ProblemAsync(400, "invalid_argument");
+            Assert.Equal("#/" + field, problem.GetProperty("errors")[0].Text("pointer"));
+        }
+
+        await Body(host.Service, HttpMethod.Post, "/api/credits/track", """{"userId":"USER","operation":"send_email","usage":{"success":true,"service":"a\u0000"}}""", "usage/service");
+        await Body(host.Service, HttpMethod.Post, "/api/credits/refunds", """{"userId":"USER","logId":1,"reason":"\u0000"}""", "reason");
+        await Body(host.Service, HttpMethod.Post, "/api/accounts", """{"userId":"USER","timeZone":"UTC\u0000"}""", "timeZone");
+        await Body(host.Service, HttpMethod.Post, "/api/tokens", """{"userId":"USER","scopes":["spend","spend:\u0000"]}""", "scopes/1");
+        await Body(host.Admin, HttpMethod.Post, "/api/admin/keys", """{"name":"\u0000","scopes":["service"]}""", "name");
+        await Body(host.Admin, HttpMethod.Put, "/api/admin/costs/fly", """{"costPerUnit":1,"actionName":"\u0000"}""", "actionName");
+        await Body(host.Admin, HttpMethod.Post, "/api/admin/webhooks", """{"url":"https://a.example/\u0000"}""", "url");
+        foreach (var path in new[] { $"/api/credits/balance?userId={user}&creditType=%00", $"/api/usage/logs?userId={user}&creditType=a%00b", $"/api/usage/logs.csv?userId={user}&creditType=%00" })
+            Assert.Equal("#/creditType", (await host.Service.Get(path).ProblemAsync(400, "invalid_argument")).GetProperty("errors")[0].Text("pointer"));
+        Assert.Equal("#/actionType", (await host.Service.Get($"/api/usage/features?userId={user}&actionType=%00").ProblemAsync(400, "invalid_argument")).GetProperty("errors")[0].Text("pointer"));
+    }
+
+    [Theory]
+    [InlineData("yesterday", "malformed_request", "2026-01-31T12:00:00Z")]
+    [InlineData("2026-13-01T00:00:00Z", "malformed_request", "2026-01-31T12:00:00Z")]
+    [InlineData("2026-01-01T00:00:00+01:00", "malformed_request", "%2B")]
+    [InlineData("", "malformed_request", "2026-01-31T12:00:00Z")]
+    [InlineData("2026-01-01T00:00:00Z&at=2026-01-01T00:00:00Z", "malformed_request", "twice")]
+    [InlineData("2999-01-01T00:00:00Z", "invalid_argument", "at: must not be in the future")]
+    [InlineData("9999-12-31T23:59:59.9999999Z", "invalid_argument", "at: must")]
+    [InlineData("0001-01-01T00:00:00Z", "invalid_argument", "at: must be a moment")]
+    public async Task A_moment_of_a_balance_that_is_none_is_named(string at, string code, string says)
+    {
+        var user = await host.Database.Account(10);
+        var problem = await host.Admin.Get($"/api/admin/accounts/{user}/balance?at={at}").ProblemAsync(400, code);
+        Assert.Equal("#/at", problem.GetProperty("errors")[0].Text("pointer"));
+        Assert.Contains(says, problem.Text("detail"), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_moment_before_the_account_is_one_without_entries()
+    {
+        var user = await host.Database.Account(10);
+        foreach (var at in new[] { "2001-01-01T00:00:00Z", "2001-01-01T00:00:00%2B05:30", "0001-01-02T00:00:00Z" })
+        {
+            var then = await host.Admin.Get($"/api/admin/accounts/{user}/balance?at={at}").JsonAsync();
+            Assert.Equal((0, 0, ""), (then.Number("balance"), then.Number("entryNo"), then.Text("entryAt")));
+        }
+
+        await host.Admin.Get($"/api/admin/accounts/{user}/balance").ProblemAsync(400, "malformed_request");
+        await host.Admin.Get($"/api/admin/accounts/{Guid.NewGuid()}/balance?at=2001-01-01T00:00:00Z").ProblemAsync(404, "unknown_account");
+    }
+
+    [Fact]
+    public async Task A_users_token_has_little_metadata_kept_and_a_service_more()
+    {
+        var user = await host.Database.Account(100);
+        using var person = await host.UserAsync(user, "spend");
+        string Text(int length) => new('é', length / 2);
+        object Charge(int length, Guid? who = null) => new { userId = who, actionType = "send_email", metadata = new { a = Text(length) } };
+        async Task Refused(string path, object body, string field)
+        {
+            var problem = await person.Post(path, body).ProblemAsync(400, "invalid_argument");
+            Assert.Equal(("#/" + field, true), (problem.GetProperty("errors")[0].Text("pointer"), problem.Text("detail").Contains("4096 bytes", StringComparison.Ordinal)));
+        }
+
+        await Refused("/api/credits/deduct", Charge(4200), "metadata");
+        await Refused("/api/credits/reservations", Charge(4200), "metadata");
+        await Refused("/api/credits/track", new { operation = "send_email", usage = new { success = true, metadata = new { a = Text(4200) } } }, "usage");
+        await Refused("/api/credits/track", new { operation = "send_email", usage = new { success = true, service = Text(4200) } }, "usage");
+        await Refused("/api/credits/deduct/batch", new { items = new[] { Charge(1500), Charge(1500), Charge(1500) } }, "items/2/metadata");
+        Assert.Equal(100, await host.Database.Balance(user));
+        await person.Post("/api/credits/deduct", Charge(4000)).JsonAsync();
+        await host.Service.Post("/api/credits/deduct", Charge(16000, user)).JsonAsync();
+
+        await using var open = host.Configured([("Access:UserMetadataBytes", "16384")]);
+        using var client = open.CreateClient();
+        client.DefaultRequestHeaders.Authorization = person.DefaultRequestHeaders.Authorization;
+        await client.Post("/api/credits/deduct", Charge(16000)).JsonAsync();
+        await using var closed = host.Configured([("Access:UserMetadataBytes", "0")]);
+        using var none = closed.CreateClient();
+        none.DefaultRequestHeaders.Authorization = person.DefaultRequestHeaders.Authorization;
+        await none.Post("/api/credits/deduct", Charge(10)).ProblemAsync(400, "invalid_argument");
+        await none.Post("/api/credits/deduct", new { actionType = "send_email" }).JsonAsync();
     }
 
     [Theory]

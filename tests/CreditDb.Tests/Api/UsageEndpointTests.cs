@@ -115,6 +115,96 @@ public sealed class UsageEndpointTests(ApiHost host) : IClassFixture<ApiHost>
     public void A_number_stays_a_number() => Assert.Equal(("-5.25", "-7", ""), (CsvWriter.Field(-5.25m), CsvWriter.Field(-7L), CsvWriter.Field(null)));
 
     [Fact]
+    public async Task A_user_gets_two_files_at_a_time_and_a_key_eight()
+    {
+        var (user, other) = (await host.Database.Account(), await host.Database.Account());
+        await host.Database.Run(
+            """
+            insert into credits.imported_usage (user_id, import_no, legacy_id, action_type, amount_used, metadata, created_at, imported_at)
+            select u, n, n::text, 'old', 1, jsonb_build_object('text', repeat('x', 400)), '2020-01-01', now() from generate_series(1, 40000) n, unnest($1) u
+            """, [new[] { user, other }]);
+        await using var factory = host.Configured([("Urls", "http://127.0.0.1:0")]);
+        factory.UseKestrel();
+        factory.StartServer();
+        var ct = TestContext.Current.CancellationToken;
+        HttpClient Like(HttpClient caller)
+        {
+            var client = factory.CreateClient();
+            client.DefaultRequestHeaders.Authorization = caller.DefaultRequestHeaders.Authorization;
+            return client;
+        }
+
+        // Files that somebody has begun to read, and reads no further.
+        async Task<List<HttpResponseMessage>> BeginAsync(HttpClient client, int files, Guid who)
+        {
+            var begun = new List<HttpResponseMessage>();
+            for (var n = 0; n < files; n++)
+            {
+                begun.Add(await client.GetAsync(new Uri($"/api/usage/logs.csv?userId={who}", UriKind.Relative), HttpCompletionOption.ResponseHeadersRead, ct));
+                Assert.True(begun[^1].IsSuccessStatusCode);
+            }
+
+            return begun;
+        }
+
+        async Task IsRefusedAsync(HttpClient client, Guid who)
+        {
+            using var refused = await client.Get($"/api/usage/logs.csv?userId={who}");
+            await Task.FromResult(refused).ProblemAsync(429, "too_many_requests");
+            Assert.True(refused.Headers.RetryAfter?.Delta >= TimeSpan.FromSeconds(1));
+        }
+
+        using var person = Like(await host.UserAsync(user));
+        using var sameOne = Like(await host.ClientAsync(["user"], user));
+        using var another = Like(await host.UserAsync(other));
+        using var service = Like(host.Service);
+        var two = await BeginAsync(person, 2, user);
+        await IsRefusedAsync(person, user);
+        // By whichever token or key of the user, and nobody else.
+        await IsRefusedAsync(sameOne, user);
+        await person.Get($"/api/usage/logs?userId={user}").JsonAsync();
+        var others = await BeginAsync(another, 1, other);
+        var eight = await BeginAsync(service, 8, user);
+        await IsRefusedAsync(service, other);
+
+        two[0].Dispose();
+        await Eventually.TrueAsync(async () =>
+        {
+            using var answer = await person.GetAsync(new Uri($"/api/usage/logs.csv?userId={user}", UriKind.Relative), HttpCompletionOption.ResponseHeadersRead, ct);
+            return answer.IsSuccessStatusCode;
+        }, "A file that was left is still counted.");
+        foreach (var file in two.Concat(others).Concat(eight))
+            file.Dispose();
+    }
+
+    [Fact]
+    public async Task Downloads_leave_half_of_the_connections_to_everybody_else()
+    {
+        var users = new List<Guid>();
+        for (var n = 0; n < 3; n++)
+            users.Add(await host.Database.Account(10));
+        await host.Database.Run(
+            """
+            insert into credits.imported_usage (user_id, import_no, legacy_id, action_type, amount_used, metadata, created_at, imported_at)
+            select u, n, n::text, 'old', 1, jsonb_build_object('text', repeat('x', 400)), '2020-01-01', now() from generate_series(1, 40000) n, unnest($1) u
+            """, [users.ToArray()]);
+        await using var factory = host.Configured([("Urls", "http://127.0.0.1:0"), ("ConnectionStrings:CreditDb", host.Database.ConnectionString + ";Maximum Pool Size=4")]);
+        factory.UseKestrel();
+        factory.StartServer();
+        var begun = new List<HttpResponseMessage>();
+        foreach (var user in users)
+        {
+            using var person = factory.CreateClient();
+            person.DefaultRequestHeaders.Authorization = (await host.UserAsync(user)).DefaultRequestHeaders.Authorization;
+            begun.Add(await person.GetAsync(new Uri("/api/usage/logs.csv", UriKind.Relative), HttpCompletionOption.ResponseHeadersRead, TestContext.Current.CancellationToken));
+            Assert.Equal(10, (await person.Get("/api/credits/balance").JsonAsync()).Number("total"));
+        }
+
+        Assert.Equal([200, 200, 429], begun.Select(b => (int)b.StatusCode));
+        begun.ForEach(b => b.Dispose());
+    }
+
+    [Fact]
     public async Task A_long_file_streams_at_the_pace_of_its_reader_and_ends_with_it()
     {
         var user = await host.Database.Account();

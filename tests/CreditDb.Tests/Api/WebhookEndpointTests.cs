@@ -50,6 +50,36 @@ public sealed class WebhookEndpointTests(ApiHost host) : IClassFixture<ApiHost>
     }
 
     [Fact]
+    public async Task Adding_and_rotating_again_with_the_same_key_is_answered_as_the_first_time()
+    {
+        object request = new { url = "https://once.example/hooks", events = new[] { "purchase.*" } };
+        var answers = await Task.WhenAll(Enumerable.Range(0, 8).Select(_ => host.Admin.Post(Path, request, "hook 1")));
+        Assert.Equal(1, answers.Count(a => (int)a.StatusCode == 201));
+        var made = await Task.WhenAll(answers.Select(a => Task.FromResult(a).JsonAsync((int)a.StatusCode)));
+        Assert.Equal((1, 7), (made.Select(m => m.Text("endpointId") + m.Text("secret")).Distinct().Count(), made.Count(m => m.Flag("replayed"))));
+        Assert.Matches("^whsec_[0-9a-f]{64}$", made[0].Text("secret"));
+        await host.Admin.Post(Path, new { url = "https://other.example/hooks" }, "hook 1").ProblemAsync(422, "key_reused");
+
+        // Somebody else's key is another one, and shows nobody's secret.
+        using var other = await host.ClientAsync(["admin"]);
+        var others = await other.Post(Path, request, "hook 1").JsonAsync(201);
+        Assert.NotEqual(made[0].Text("endpointId"), others.Text("endpointId"));
+        Assert.Equal(2, (await host.Admin.Get(Path).JsonAsync()).EnumerateArray().Count(e => e.Text("url") == "https://once.example/hooks"));
+
+        var rotate = $"{Path}/{made[0].Text("endpointId")}/rotate-secret";
+        var rotated = await Task.WhenAll(Enumerable.Range(0, 8).Select(_ => host.Admin.Post(rotate, new { overlapHours = 1 }, "rotate 1").JsonAsync()));
+        Assert.Equal((1, 7), (rotated.Select(r => r.Text("secret") + r.Text("previousSecretUntil")).Distinct().Count(), rotated.Count(r => r.Flag("replayed"))));
+        Assert.NotEqual(made[0].Text("secret"), rotated[0].Text("secret"));
+        Assert.NotEqual(rotated[0].Text("secret"), (await host.Admin.Post(rotate, new { overlapHours = 1 }, "rotate 2").JsonAsync()).Text("secret"));
+
+        // The first secret is gone, and is not shown as another one.
+        var late = await host.Admin.Post(Path, request, "hook 1").JsonAsync();
+        Assert.Equal((made[0].Text("endpointId"), "", true), (late.Text("endpointId"), late.Text("secret"), late.Flag("replayed")));
+        foreach (var id in new[] { made[0].Text("endpointId"), others.Text("endpointId") })
+            await host.Admin.Delete($"{Path}/{id}").JsonAsync();
+    }
+
+    [Fact]
     public async Task Dead_events_are_listed_in_pages_and_sent_again()
     {
         await using var receiver = await Receiver.StartAsync();

@@ -68,6 +68,7 @@ public sealed partial class ConfigurationTests(ApiHost host, TestServer server) 
     [InlineData("--Operations:MetricsAreOpen=perhaps", "Operations:MetricsAreOpen")]
     [InlineData("--Access:CorsOrigins:0=https://a.example/path", "Access:CorsOrigins")]
     [InlineData("--Access:TokenMinute=3", "TokenMinute")]
+    [InlineData("--Access:UserMetadataBytes=-1", "UserMetadataBytes")]
     [InlineData("--Database:Migrate=never", "Database:Migrate")]
     [InlineData("--Database:Migrated=true", "Migrated")]
     [InlineData("--Database:RolePrefix=Credit-DB", "RolePrefix")]
