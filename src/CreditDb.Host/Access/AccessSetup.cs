@@ -4,6 +4,7 @@ using CreditDb.Host.Api;
 using Microsoft.AspNetCore.Authentication;
 using Microsoft.AspNetCore.DataProtection;
 using Microsoft.AspNetCore.DataProtection.KeyManagement;
+using Microsoft.AspNetCore.RateLimiting;
 using Microsoft.Extensions.Options;
 
 namespace CreditDb.Host.Access;
@@ -63,6 +64,18 @@ internal static class AccessSetup
                 await Problems.WriteAsync(context.HttpContext, new ProblemException(429, "too_many_requests", $"Slow down: try again in {wait} s."));
             };
         });
+    }
+
+    /// <summary>Counts a request as several: what one request could do as often as it likes would have no limit.</summary>
+    public static void Count(HttpContext context, int times, string field)
+    {
+        var most = 2 * context.RequestServices.GetRequiredService<IOptions<AccessOptions>>().Value.UserRequestsPerSecond;
+        if (times > most)
+            throw new ProblemException(400, "invalid_argument", $"{field}: a user's token may send at most {most} at once.", field);
+        var limiter = context.RequestServices.GetRequiredService<IOptions<RateLimiterOptions>>().Value.GlobalLimiter!;
+        using var lease = times > 1 ? limiter.AttemptAcquire(context, times - 1) : null;
+        if (lease is { IsAcquired: false })
+            throw new ProblemException(429, "too_many_requests", "Slow down: try again in 1 s.");
     }
 
     private static RateLimitPartition<string> PartitionOf(HttpContext context)

@@ -54,9 +54,13 @@ internal static class CreditsEndpoints
             .WithProblems("insufficient_credits", "limit_reached", "account_suspended", "unknown_account", "unknown_action", "inactive_action", "key_reused")
             .WithSummary("Charge an action");
 
-        credits.MapPost("/deduct/batch", async (Batch request, Caller caller, IdempotencyKey key, CancellationToken ct) =>
-                new BatchResult([.. (await caller.Credits.DeductBatchAsync(Requests(request.Items!, caller, key), ct))
-                    .Select(charge => charge with { Argument = Problems.FieldOf(charge.Argument) })]))
+        credits.MapPost("/deduct/batch", async (HttpContext context, Batch request, Caller caller, IdempotencyKey key, CancellationToken ct) =>
+            {
+                var requests = Requests(request.Items!, caller, key);
+                if (caller.UserId is not null)
+                    AccessSetup.Count(context, requests.Count, "items");
+                return new BatchResult([.. (await caller.Credits.DeductBatchAsync(requests, ct)).Select(charge => charge with { Argument = Problems.FieldOf(charge.Argument) })]);
+            })
             .RequireAuthorization(AccessSetup.Spends)
             .WithExample(
                 """
@@ -65,7 +69,7 @@ internal static class CreditsEndpoints
                   { "userId": "00000000-0000-0000-0000-0000000000aa", "actionType": "send_email", "quantity": 2, "idempotencyKey": "mail-2" } ] }
                 """)
             .WithSummary("Charge up to 1,000 requests, one after the other")
-            .WithDescription("One result per item, in order; what is declined or malformed in one of them is its result and leaves the others alone. An item has an idempotencyKey of its own, or else one made of the header and its place, which is no key that anybody could send.");
+            .WithDescription("One result per item, in order; what is declined or malformed in one of them is its result and leaves the others alone. An item has an idempotencyKey of its own, or else one made of the header and its place, which is no key that anybody could send. Of a user's token each item counts as a request of the user's rate.");
 
         credits.MapPost("/track", (Track request, Caller caller, IdempotencyKey key, CancellationToken ct) =>
             {

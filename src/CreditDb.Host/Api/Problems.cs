@@ -122,8 +122,12 @@ internal sealed partial class Problems(ILogger<Problems> logger) : IExceptionHan
 
     /// <summary>The parameter of the path or query that has another form than the endpoint takes.</summary>
     private static string? Unreadable(HttpContext context) => Parameters(context).FirstOrDefault(p => context.Request.Query.TryGetValue(p.Name!, out var values)
-        ? values.Count > 1 || !TypeDescriptor.GetConverter(p.ParameterType).IsValid(values.ToString())
+        ? values.Count > 1 || !IsReadable(p.ParameterType, values.ToString())
         : p.ParameterType == typeof(DateTimeOffset))?.Name;
+
+    // An empty moment is none, though the converter would take it.
+    private static bool IsReadable(Type type, string text) =>
+        TypeDescriptor.GetConverter(type).IsValid(text) && (text.Length > 0 || type != typeof(DateTimeOffset));
 
     private static ParameterInfo[] Parameters(HttpContext context) =>
         context.Features.Get<IExceptionHandlerFeature>()?.Endpoint?.Metadata.GetMetadata<MethodInfo>()?.GetParameters() ?? [];

@@ -37,7 +37,7 @@ internal sealed class LivePosition
                 || !TryNumber(entryNo, out var entry) || !TryNumber(changeNo, out var change) || !TryNumber(shownNo, out var shown))
                 return null;
             var (toldNo, toldId) = (change, Guid.Empty);
-            if ((told.Length > 0 && !TryNumber(told[0], out toldNo)) || (told.Length > 1 && !Guid.TryParseExact(told[1], "N", out toldId)))
+            if ((told.Length > 0 && !TryNumber(told[0], out toldNo)) || (told.Length > 1 && (told[1].Length != 32 || !Guid.TryParseExact(told[1], "N", out toldId))))
                 return null;
             position = position.With(creditType, new Mark(entry, change, shown, toldNo, toldId == Guid.Empty ? null : toldId));
         }

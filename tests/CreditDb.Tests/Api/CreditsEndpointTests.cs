@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Text.Json;
 
 namespace CreditDb.Tests.Api;
@@ -115,6 +116,24 @@ public sealed class CreditsEndpointTests(ApiHost host) : IClassFixture<ApiHost>
         Assert.Contains("batch", problem.Text("detail"), StringComparison.Ordinal);
         Assert.Equal("ok", (await Sent(Batch("send_email", "own"), longest)).Text("code"));
         Assert.Equal("ok", (await Sent(Batch("send_email", null), longest[..^4])).Text("code"));
+    }
+
+    [Fact]
+    public async Task A_users_batch_is_no_way_around_the_users_rate()
+    {
+        var (user, other) = (await host.Database.Account(1000), await host.Database.Account(1000));
+        using var person = await host.UserAsync(user, "spend");
+        object Items(int count, Guid? who = null) => new { items = Enumerable.Repeat(new { userId = who, actionType = "send_email" }, count) };
+        var problem = await person.Post("/api/credits/deduct/batch", Items(41)).ProblemAsync(400, "invalid_argument");
+        Assert.Equal("#/items", problem.GetProperty("errors")[0].Text("pointer"));
+        var began = Stopwatch.GetTimestamp();
+        var answers = await Task.WhenAll(Enumerable.Range(0, 10).Select(_ => person.Post("/api/credits/deduct/batch", Items(39))));
+        var seconds = Stopwatch.GetElapsedTime(began).TotalSeconds;
+        Assert.Contains(answers, a => (int)a.StatusCode == 429);
+        Assert.InRange(await host.Database.Charges(user), 39, 40 + (20 * (seconds + 1)));
+        using var another = await host.UserAsync(other, "spend");
+        await another.Post("/api/credits/deduct/batch", Items(1)).JsonAsync();
+        await host.Service.Post("/api/credits/deduct/batch", Items(1000, user)).JsonAsync();
     }
 
     [Fact]

@@ -172,6 +172,7 @@ public sealed class LiveTests(ApiHost host) : IClassFixture<ApiHost>
     [InlineData("1.TAG.credits:\u0661:0:0")]
     [InlineData("1.TAG.credits:0:0:0:0:\n00000000000000000000000000000001")]
     [InlineData("1.TAG.credits: 0:0:0")]
+    [InlineData("1.TAG.credits:0:0:0:0: 00000000000000000000000000000001")]
     public async Task A_forged_id_puts_no_line_of_its_own_into_the_stream(string id)
     {
         var user = await host.Database.Account(10);

@@ -408,7 +408,7 @@ public sealed class PaymentEventTests(TestDatabase db) : IClassFixture<TestDatab
         }
 
         await db.Run("select credits.erase_user_data($1)", user);
-        Assert.Equal(0, await db.Value<long>("select count(*) from credits.payment_events where provider_reference = any ($1) and payload <> '{}'", begun.Select(b => b.Payment).ToArray()));
+        Assert.Equal(0, await db.Value<long>("select count(*) from credits.payment_events where provider_reference = any ($1) and payload <> '{}'", [begun.Select(b => b.Payment).ToArray()]));
         Assert.Equal(0, deadlocks);
     }
 
