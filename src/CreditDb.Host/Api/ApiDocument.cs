@@ -54,7 +54,19 @@ internal static class ApiDocument
         });
     });
 
-    public static void MapApiDocument(this IEndpointRouteBuilder app) => app.MapOpenApi().AllowAnonymous();
+    /// <summary>Made once, as making it takes a good part of a second and anybody may ask for it.</summary>
+    public static void MapApiDocument(this IEndpointRouteBuilder app)
+    {
+        var document = new Lazy<Task<byte[]>>(() => MakeAsync(app.ServiceProvider.GetRequiredKeyedService<IOpenApiDocumentProvider>("v1")));
+        app.MapGet("/openapi/v1.json", async () => TypedResults.Bytes(await document.Value, "application/json; charset=utf-8")).AllowAnonymous().ExcludeFromDescription();
+    }
+
+    private static async Task<byte[]> MakeAsync(IOpenApiDocumentProvider provider)
+    {
+        using var text = new MemoryStream();
+        await (await provider.GetOpenApiDocumentAsync()).SerializeAsJsonAsync(text, OpenApiSpecVersion.OpenApi3_1);
+        return text.ToArray();
+    }
 
     private static void Describe(OpenApiOperation operation, OpenApiOperationTransformerContext context)
     {

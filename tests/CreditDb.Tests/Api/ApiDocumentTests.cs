@@ -2,6 +2,7 @@ using System.Text.Json;
 using System.Text.RegularExpressions;
 using Microsoft.AspNetCore.Authorization;
 using Microsoft.AspNetCore.Http.Metadata;
+using Microsoft.AspNetCore.OpenApi;
 using Microsoft.AspNetCore.Routing;
 using Microsoft.AspNetCore.Routing.Template;
 using Microsoft.Extensions.DependencyInjection;
@@ -40,6 +41,21 @@ public sealed partial class ApiDocumentTests(ApiHost host) : IClassFixture<ApiHo
         }
 
         Assert.Equal([], missing);
+    }
+
+    [Fact]
+    public async Task The_document_is_made_once_however_often_anybody_asks()
+    {
+        var made = 0;
+        await using var factory = host.Configured([], services => services.Configure<OpenApiOptions>("v1", options => options.AddDocumentTransformer((_, _, _) =>
+        {
+            Interlocked.Increment(ref made);
+            return Task.CompletedTask;
+        })));
+        using var anonymous = factory.CreateClient();
+        var texts = await Task.WhenAll(Enumerable.Range(0, 10).Select(async _ => (await anonymous.Get("/openapi/v1.json").JsonAsync()).GetRawText()));
+        Assert.Equal((1, 1), (made, texts.Distinct().Count()));
+        await anonymous.Get("/openapi/v2.json").ProblemAsync(404, "no_such_endpoint");
     }
 
     [Fact]

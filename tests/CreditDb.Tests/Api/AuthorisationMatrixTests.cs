@@ -21,7 +21,7 @@ public sealed class AuthorisationMatrixTests(ApiHost host) : IClassFixture<ApiHo
 
     private static readonly Dictionary<string, string> Matrix = new(StringComparer.Ordinal)
     {
-        ["GET /openapi/{documentName}.json"] = Open,
+        ["GET /openapi/v1.json"] = Open,
         ["POST /api/tokens"] = Serves,
         ["POST /api/accounts"] = Serves,
         ["GET /api/credits/balance"] = OwnReads,
@@ -148,7 +148,7 @@ public sealed class AuthorisationMatrixTests(ApiHost host) : IClassFixture<ApiHo
         var method = route.Split(' ')[0];
         var pattern = route.Split(' ')[1];
         var operation = document.GetProperty("paths").TryGetProperty(pattern.Replace(":guid", "", StringComparison.Ordinal), out var path) ? path.GetProperty(method.ToLowerInvariant()) : default;
-        var url = pattern.Replace("{userId:guid}", user.ToString(), StringComparison.Ordinal).Replace("{documentName}", "v1", StringComparison.Ordinal)
+        var url = pattern.Replace("{userId:guid}", user.ToString(), StringComparison.Ordinal)
             .Replace("{planId}", "demo", StringComparison.Ordinal).Replace("{creditType}", "chat_messages", StringComparison.Ordinal).Replace("{keyId}", "aaaaaaaaaaaa", StringComparison.Ordinal)
             .Replace("{actionType}", "weekly_report", StringComparison.Ordinal).Replace("{packageId}", "matrix", StringComparison.Ordinal);
         url = System.Text.RegularExpressions.Regex.Replace(url, @"\{\w+:guid\}", _ => Guid.NewGuid().ToString()) + $"?userId={user}&at=2020-01-01T00:00:00Z";
