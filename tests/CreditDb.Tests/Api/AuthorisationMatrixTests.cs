@@ -87,6 +87,7 @@ public sealed class AuthorisationMatrixTests(ApiHost host) : IClassFixture<ApiHo
         ["POST /api/admin/payment-events/{id:guid}/retry"] = Administers,
         ["POST /api/admin/payment-events/{id:guid}/dismiss"] = Administers,
         ["POST /api/admin/purchases/{purchaseId:guid}/refund"] = Administers,
+        ["POST /api/admin/purchases/{purchaseId:guid}/reinstate"] = Administers,
         ["GET /api/admin/webhooks"] = Administers,
         ["POST /api/admin/webhooks"] = Administers,
         ["PUT /api/admin/webhooks/{endpointId:guid}"] = Administers,

@@ -255,6 +255,15 @@ public sealed class StripeTests(ApiHost host, FakeStripe stripe) : IClassFixture
         Assert.Equal(100, await host.Database.Balance(user));
         await Webhook(StripePayloads.Refunded(intent, 200)).JsonAsync();
         Assert.Equal(60, await host.Database.Balance(user));
+        // It failed there: the purchase goes on until the next one.
+        var undo = $"/api/admin/purchases/{purchase}/reinstate";
+        await admin.Post(undo, new { userId = user, refundReference = intent + " refund 1" }).ProblemAsync(409, "refund_stands");
+        await Webhook(StripePayloads.Refund(intent)).JsonAsync();
+        var reinstated = await admin.Post(undo, new { userId = user, refundReference = intent + " refund 1", reason = "account closed" }).JsonAsync();
+        Assert.Equal((100m, true), (await host.Database.Balance(user), reinstated.Flag("reinstated")));
+        await admin.Post(undo, new { userId = user, refundReference = "no such" }).ProblemAsync(404, "not_found");
+        await Webhook(StripePayloads.Refunded(intent, 100)).JsonAsync();
+        Assert.Equal(80, await host.Database.Balance(user));
         stripe.Answers = _ => (400, FakeStripe.Error("invalid_request_error", "charge_already_refunded", "It was refunded."));
         await admin.Post(path, new { userId = user, amountMinor = 1 }, "s").ProblemAsync(409, "payment_refused");
         await admin.Post(path, new { userId = user }).ProblemAsync(400, "idempotency_key_required");
