@@ -53,7 +53,8 @@ begin
   -- A repeat of what waits is one more try.
   select e.* into v_event from credits.payment_events e where e.provider = p_provider and e.event_id = p_event_id for no key update;
   if v_event.status = 'waiting' then
-    v_event := credits.settle_payment(v_event);
+    perform credits.settle_payment(p_provider, p_provider_reference, v_event.payment_event_id);
+    select e.* into v_event from credits.payment_events e where e.payment_event_id = v_event.payment_event_id;
   end if;
   return credits.payment_event_outcome(v_event, not v_is_new);
 end

@@ -38,9 +38,9 @@ begin
     join credits.wallets w on w.user_id = t.user_id and w.credit_type = 'credits'
     join credits.credit_packages k on k.package_id = t.package_id
     where t.leased_until <= v_now
-      or (t.is_on and t.purchase_id is null and t.failed_at is null and w.is_active and k.is_active and w.balance + w.debt <= t.threshold
+      or (t.is_on and t.purchase_id is null and t.failed_at is null and w.is_active and k.is_active and k.currency = t.currency and w.balance + w.debt <= t.threshold
         and exists (select from credits.payment_methods m where m.user_id = t.user_id and m.provider = p_provider)
-        and credits.top_up_spent(t.user_id, v_now) + k.price_minor <= t.monthly_cap_minor)
+        and credits.top_up_spent(t.user_id, v_now, t.currency) + k.price_minor <= t.monthly_cap_minor)
     order by w.user_id
     limit p_limit
     for no key update of w skip locked
@@ -51,7 +51,8 @@ begin
     v_wallet := credits.finish_operation(v_wallet, v_at);
     -- Read again under the lock: another worker may have begun it, or a renewal have made it needless.
     select t.* into v_top_up from credits.top_ups t where t.user_id = v_wallet.user_id;
-    select k.* into v_package from credits.credit_packages k where k.package_id = v_top_up.package_id;
+    -- Its price stays what the cap is held against.
+    select k.* into v_package from credits.credit_packages k where k.package_id = v_top_up.package_id for share;
     select m.* into v_method from credits.payment_methods m where m.user_id = v_wallet.user_id and m.provider = p_provider;
     if v_top_up.purchase_id is not null then
       continue when v_top_up.leased_until > v_now;
@@ -67,8 +68,9 @@ begin
       end if;
     else
       continue when not v_top_up.is_on or v_top_up.failed_at is not null or not v_wallet.is_active or not v_package.is_active or v_method.user_id is null
+        or v_package.currency <> v_top_up.currency
         or v_wallet.balance + v_wallet.debt > v_top_up.threshold
-        or credits.top_up_spent(v_wallet.user_id, v_at) + v_package.price_minor > v_top_up.monthly_cap_minor;
+        or credits.top_up_spent(v_wallet.user_id, v_at, v_top_up.currency) + v_package.price_minor > v_top_up.monthly_cap_minor;
       v_created := credits.create_purchase(v_wallet.user_id, v_package.package_id, p_provider);
       update credits.credit_purchases p
       set is_top_up = true
@@ -94,6 +96,6 @@ $$;
 
 comment on function credits.begin_top_ups(text, integer) is
   'Begins a purchase for each account whose automatic top-up is due: switched on and not failed, no more left than its threshold, a payment method of the provider saved, nothing '
-  'under way and the month''s cap not reached by it. Returns what is to be charged now; the result goes to apply_payment_event(). One that gets none within 10 minutes is '
+  'under way and the month''s cap not passed by it (top_up_spent, in the cap''s currency). Returns what is to be charged now; the result goes to apply_payment_event(). One that gets none within 10 minutes is '
   'returned again, for the same purchase, and fails after 5 attempts or 12 hours. Takes up to p_limit wallets that nobody has locked, so several hosts share the work without '
   'waiting. Locks their wallet rows. Raises UC001 for malformed arguments.';

@@ -12,82 +12,29 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_locked record;
-  v_wallet credits.wallets;
-  v_purchase credits.credit_purchases;
-  v_now timestamptz;
-  v_other uuid;
-  v_balance numeric;
+  v_provider text;
   v_result jsonb;
 begin
   perform credits.check_argument(length(p_provider_reference) between 1 and 255, 'p_provider_reference', 'must have 1 to 255 characters');
   perform credits.check_argument(coalesce(p_paid_minor >= 0, true), 'p_paid_minor', 'must not be negative');
   perform credits.check_argument(coalesce(p_currency ~ '^[A-Z]{3}$', true), 'p_currency', 'must be an ISO 4217 code, such as USD');
-  v_locked := credits.lock_purchase(p_user_id, p_purchase_id);
-  v_wallet := v_locked.wallet;
-  v_purchase := v_locked.purchase;
-  v_now := v_locked.now;
-  if v_wallet.user_id is null then
-    return credits.outcome('unknown_account', jsonb_build_object('user_id', p_user_id));
-  elsif v_purchase.user_id is null then
-    return credits.outcome('not_found', jsonb_build_object('purchase_id', p_purchase_id));
-  end if;
-
-  if p_paid_minor <> v_purchase.price_minor or p_currency <> v_purchase.currency then
-    perform credits.fail('UC331', 'what was paid is not the price of the purchase', jsonb_build_object('code', 'payment_differs',
-      'purchase_id', p_purchase_id, 'price_minor', v_purchase.price_minor, 'currency', v_purchase.currency,
-      'paid_minor', p_paid_minor, 'paid_currency', p_currency));
-  end if;
-  if v_purchase.grant_no is not null then
-    if v_purchase.provider_reference is distinct from p_provider_reference then
-      perform credits.fail('UC332', 'the purchase was completed by another payment', jsonb_build_object('code', 'paid_otherwise',
-        'purchase_id', p_purchase_id, 'status', v_purchase.status, 'provider_reference', v_purchase.provider_reference));
-    end if;
-    return credits.purchase_outcome(v_purchase, jsonb_build_object(
-      'balance_after', (
-        select trim_scale(l.balance_after)
-        from credits.credit_entries l
-        where l.user_id = p_user_id and l.credit_type = 'credits' and l.entry_no = v_purchase.grant_no),
-      'log_id', v_purchase.grant_no,
-      'replayed', true));
-  end if;
-  select p.purchase_id into v_other
+  select p.provider into v_provider
   from credits.credit_purchases p
-  where p.user_id = p_user_id and p.provider = v_purchase.provider and p.provider_reference = p_provider_reference;
+  where p.user_id = p_user_id and p.purchase_id = p_purchase_id and p.grant_no is null;
   if found then
-    perform credits.fail('UC333', 'the payment completed another purchase', jsonb_build_object('code', 'payment_used',
-      'purchase_id', p_purchase_id, 'other_purchase_id', v_other, 'provider_reference', p_provider_reference));
+    perform credits.lock_payment(v_provider, p_provider_reference);
   end if;
-
-  v_wallet := credits.apply_due(v_wallet, v_now);
-  perform credits.check_argument(v_wallet.balance + v_purchase.credits <= 10000000000000,
-    'p_purchase_id', 'would lift the balance above 10000000000000');
-  v_wallet := credits.add_grant(v_wallet, v_now, v_purchase.credits, 'purchased', p_reference => p_provider_reference,
-    p_metadata => jsonb_build_object('purchase_id', p_purchase_id, 'package_id', v_purchase.package_id,
-      'price_minor', v_purchase.price_minor, 'currency', v_purchase.currency));
-  update credits.credit_purchases p
-  set status = 'paid', provider_reference = p_provider_reference, grant_no = v_wallet.entry_no, completed_at = v_wallet.last_entry_at
-  where p.user_id = p_user_id and p.purchase_id = p_purchase_id
-  returning p.* into v_purchase;
-  perform credits.resume_top_up(v_purchase);
-  v_balance := v_wallet.balance;
-  -- Quiet, as the purchase is what is told.
-  v_wallet := credits.finish_operation(v_wallet, v_now, true);
-  perform credits.notify(p_user_id, 'purchase', 'info', 'credits', '', 'Credits purchased',
-    format('%s credits were added; %s available.', trim_scale(v_purchase.credits), trim_scale(v_wallet.balance + v_wallet.debt)),
-    jsonb_build_object('purchase_id', p_purchase_id, 'package_id', v_purchase.package_id, 'credits', trim_scale(v_purchase.credits),
-      'price_minor', v_purchase.price_minor, 'currency', v_purchase.currency,
-      'available', trim_scale(v_wallet.balance + v_wallet.debt)), v_now);
-  v_result := credits.purchase_outcome(v_purchase, jsonb_build_object(
-    'balance_after', trim_scale(v_balance), 'log_id', v_purchase.grant_no, 'replayed', false));
-  perform credits.emit_purchase(p_user_id, 'purchase.completed', v_result, v_now);
+  v_result := credits.grant_purchase(p_user_id, p_purchase_id, p_provider_reference, p_paid_minor, p_currency);
+  if v_provider is not null then
+    perform credits.settle_payment(v_provider, p_provider_reference);
+  end if;
   return v_result;
 end
 $$;
 
 comment on function credits.complete_purchase(uuid, uuid, text, bigint, text) is
   'Grants the credits of a pending purchase, or of a failed one whose payment arrived after all; debts, also those of refunded purchases, are paid from '
-  'them first. p_provider_reference is the payment''s id; p_paid_minor (minor units) and p_currency, where given, must be the purchase''s. Completing '
-  'again by the same payment grants nothing and returns replayed, also after a refund. Returns code ok, unknown_account or not_found, what create_purchase '
-  'returns, log_id (the grant''s number), balance_after (by that entry; what chat sessions owed is paid next), replayed. Notifies the user. Locks the wallet row of credits, then reads the purchase. Raises UC001 '
-  'for malformed arguments, UC331 if something else was paid, UC332 if another payment completed the purchase, UC333 if the payment completed another one.';
+  'them first. p_provider_reference is the payment''s id, which pays for one purchase of one user; p_paid_minor (minor units) and p_currency, where given, must be the purchase''s. Completing '
+  'again by the same payment grants nothing and returns replayed, also after a refund. What the provider had reported of the payment before (a refund, say) is applied next. Returns code ok, unknown_account or not_found, what create_purchase '
+  'returns, log_id (the grant''s number), balance_after (by that entry; what chat sessions owed is paid next), replayed. Notifies the user. Locks the payment and its events that wait, then '
+  'the wallet row of credits. Raises UC001 for malformed arguments, UC331 if something else was paid, UC332 if another payment completed the purchase, UC333 if the payment completed another one.';

@@ -31,7 +31,7 @@ begin
     select e.payment_event_id
     from credits.payment_events e
     where e.payment_event_id in (select credits.payment_events_of(p_user_id)) and (e.status <> 'waiting' or not p_has_wallets)
-    order by e.received_at, e.payment_event_id
+    order by e.payment_event_id
     for no key update);
   update credits.payment_events e
   set payload = '{}', failure_reason = null, customer_reference = null, payment_method = null

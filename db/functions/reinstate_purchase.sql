@@ -11,99 +11,24 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_locked record;
-  v_wallet credits.wallets;
   v_purchase credits.credit_purchases;
-  v_refund credits.credit_purchase_refunds;
-  v_now timestamptz;
-  v_part record;
-  v_forgiven numeric;
-  v_returned numeric := 0;
-  v_paid_since numeric := 0;
-  v_grant_no bigint;
-  v_allocations jsonb := '[]';
-  v_entry credits.credit_ledger;
   v_result jsonb;
 begin
   perform credits.check_argument(length(p_provider_reference) between 1 and 255, 'p_provider_reference', 'must have 1 to 255 characters');
   perform credits.check_argument(coalesce(length(p_reason) between 1 and 255, true), 'p_reason', 'must have 1 to 255 characters');
-  v_locked := credits.lock_purchase(p_user_id, p_purchase_id);
-  v_wallet := v_locked.wallet;
-  v_purchase := v_locked.purchase;
-  v_now := v_locked.now;
-  if v_wallet.user_id is null then
-    return credits.outcome('unknown_account', jsonb_build_object('user_id', p_user_id));
-  end if;
-  select r.* into v_refund
-  from credits.credit_purchase_refunds r
-  where r.user_id = p_user_id and r.purchase_id = p_purchase_id and r.provider_reference = p_provider_reference;
-  if not found then
-    return credits.outcome('not_found', jsonb_build_object('purchase_id', p_purchase_id, 'provider_reference', p_provider_reference));
-  elsif not v_refund.is_dispute then
-    perform credits.fail('UC335', 'only a dispute can be reinstated', jsonb_build_object('code', 'not_a_dispute',
-      'purchase_id', p_purchase_id, 'provider_reference', p_provider_reference));
-  elsif v_refund.reinstated_at is not null then
-    return credits.purchase_refund_outcome(v_purchase, v_refund, true);
-  end if;
-
-  v_wallet := credits.apply_due(v_wallet, v_now);
-  v_wallet := credits.flush_open_grant(v_wallet);
-  -- What was revoked of a grant goes back to that grant and to no other: so a grant never has more than it gave, whatever a hold or a
-  -- refund still returns to it.
-  for v_part in
-    select (d.value ->> 'grant')::bigint as grant_no, d.value as whole, (d.value ->> 'amount')::numeric as amount
-    from jsonb_array_elements(v_refund.allocations) with ordinality as d (value, n)
-    order by d.n
-  loop
-    if v_part.grant_no is null then
-      v_forgiven := least(v_part.amount, v_wallet.purchase_debt);
-      v_paid_since := v_part.amount - v_forgiven;
-      if v_forgiven > 0 then
-        v_wallet.debt := v_wallet.debt - v_forgiven;
-        v_wallet.purchase_debt := v_wallet.purchase_debt - v_forgiven;
-        v_returned := v_returned + v_forgiven;
-        v_allocations := v_allocations || (v_part.whole || jsonb_build_object('amount', trim_scale(v_forgiven)));
-      end if;
-    else
-      update credits.stored_grants g
-      set remaining = g.remaining + v_part.amount
-      where g.user_id = p_user_id and g.credit_type = 'credits' and g.grant_no = v_part.grant_no;
-      v_returned := v_returned + v_part.amount;
-      v_allocations := v_allocations || v_part.whole;
-    end if;
-  end loop;
-  v_entry.reference_id := p_purchase_id;
-  v_entry.reference := p_provider_reference;
-  v_entry.related_entry_no := v_purchase.grant_no;
-  v_entry.metadata := jsonb_build_object('purchase_id', p_purchase_id, 'dispute_won', p_provider_reference, 'reason', p_reason);
-  if v_returned > 0 then
-    v_wallet := credits.add_entry(v_wallet, v_now, 'adjustment', v_returned, null, v_allocations, v_entry);
-  end if;
-  -- The debt that other credits have paid since comes back as a grant, as it has none to go back to.
-  if v_paid_since > 0 then
-    v_wallet := credits.add_grant(v_wallet, v_now, v_paid_since, 'purchased', p_reference => p_provider_reference,
-      p_metadata => v_entry.metadata, p_related_entry_no => v_purchase.grant_no);
-    v_grant_no := v_wallet.entry_no;
-  end if;
-
-  update credits.credit_purchase_refunds r
-  set reinstated_at = v_now, reinstated_log_id = v_wallet.entry_no, reinstated_grant_no = v_grant_no
-  where r.user_id = p_user_id and r.purchase_id = p_purchase_id and r.refund_no = v_refund.refund_no
-  returning r.* into v_refund;
-  update credits.credit_purchases p
-  set status = 'paid', refunded_minor = p.refunded_minor - v_refund.amount_minor, refunded_credits = p.refunded_credits - v_refund.credits
-  where p.user_id = p_user_id and p.purchase_id = p_purchase_id
-  returning p.* into v_purchase;
-  v_wallet.change_no := v_wallet.change_no + 1;
-  perform credits.finish_operation(v_wallet, v_now);
-  v_result := credits.purchase_refund_outcome(v_purchase, v_refund, false);
-  perform credits.emit_purchase(p_user_id, 'purchase.reinstated', v_result, v_now);
+  select p.* into v_purchase
+  from credits.credit_purchases p
+  where p.user_id = p_user_id and p.purchase_id = p_purchase_id and p.grant_no is not null;
+  perform credits.lock_payment(v_purchase.provider, v_purchase.provider_reference);
+  v_result := credits.undo_refund(p_user_id, p_purchase_id, p_provider_reference, p_reason);
+  perform credits.settle_payment(v_purchase.provider, v_purchase.provider_reference);
   return v_result;
 end
 $$;
 
 comment on function credits.reinstate_purchase(uuid, uuid, text, text) is
-  'A won dispute: gives back exactly what the dispute took (p_provider_reference is the one it was booked by). What was revoked goes back to its grant; what '
-  'is still owed for refunded purchases is struck out; what was paid of that since is granted as purchased credits, which belong to the purchase and are '
-  'revoked with it. Once: again it returns replayed. Returns code ok, unknown_account or not_found, and what refund_purchase returns. Locks the wallet row '
-  'of credits, then reads the purchase. Raises UC001 for malformed arguments, UC335 if it was a refund.';
+  'A dispute that was won, or a refund that failed at the provider and so left the money where it was: gives back exactly what it took (p_provider_reference is the one it was '
+  'booked by). What was revoked goes back to its grant; what is still owed for refunded purchases is struck out; what was paid of that since is granted as purchased credits, '
+  'which belong to the purchase and are revoked with it. Once: again it returns replayed. What waited for that (another dispute of the payment, say) is applied next. Returns code '
+  'ok, unknown_account or not_found, and what refund_purchase returns. Locks the payment and its events that wait, then the wallet row of credits. Raises UC001 for malformed '
+  'arguments, UC335 for a refund of a payment of which no refund is reported as failed.';

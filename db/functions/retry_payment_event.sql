@@ -26,7 +26,9 @@ begin
   update credits.payment_events e
   set payer_id = coalesce(p_user_id, e.payer_id), purchase_id = coalesce(p_purchase_id, e.purchase_id)
   where e.payment_event_id = p_payment_event_id;
-  return credits.payment_event_outcome(credits.settle_payment(v_event), false);
+  perform credits.settle_payment(v_event.provider, v_event.provider_reference, p_payment_event_id);
+  select e.* into v_event from credits.payment_events e where e.payment_event_id = p_payment_event_id;
+  return credits.payment_event_outcome(v_event, false);
 end
 $$;
 

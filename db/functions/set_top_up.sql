@@ -44,16 +44,20 @@ begin
     if not found then
       return credits.outcome('not_found', jsonb_build_object('package_id', v_top_up.package_id));
     end if;
+    v_top_up.currency := case when p_monthly_cap_minor is null then coalesce(v_top_up.currency, v_package.currency) else v_package.currency end;
+    perform credits.check_argument(v_top_up.currency = v_package.currency or not p_is_on,
+      'p_monthly_cap_minor', format('must be given again, as the package is sold for %s and the cap is in %s', v_package.currency, v_top_up.currency));
     perform credits.check_argument(v_top_up.monthly_cap_minor >= v_package.price_minor or not p_is_on,
       'p_monthly_cap_minor', format('must be at least the price of the package, %s', v_package.price_minor));
     v_wallet := credits.apply_due(v_wallet, v_now);
-    insert into credits.top_ups (user_id, is_on, threshold, package_id, monthly_cap_minor)
-    values (p_user_id, p_is_on, v_top_up.threshold, v_top_up.package_id, v_top_up.monthly_cap_minor)
+    insert into credits.top_ups (user_id, is_on, threshold, package_id, monthly_cap_minor, currency)
+    values (p_user_id, p_is_on, v_top_up.threshold, v_top_up.package_id, v_top_up.monthly_cap_minor, v_top_up.currency)
     on conflict (user_id) do update set
       is_on = excluded.is_on,
       threshold = excluded.threshold,
       package_id = excluded.package_id,
       monthly_cap_minor = excluded.monthly_cap_minor,
+      currency = excluded.currency,
       failed_at = null,
       failure_reason = null;
     v_wallet.change_no := v_wallet.change_no + 1;
@@ -65,6 +69,7 @@ $$;
 
 comment on function credits.set_top_up(uuid, text, boolean, numeric, text, bigint) is
   'Switches the automatic top-up of an account on or off (off until then): p_package_id is bought as soon as no more than p_threshold credits are left (0 to 1000000000), and at most '
-  'p_monthly_cap_minor minor units are charged so in a calendar month of the account''s time zone. What is null stays. What had stopped it is forgotten. Needs a payment method saved '
+  'p_monthly_cap_minor minor units of the package''s currency are charged so in a calendar month of the account''s time zone. What is null stays; with a package of another '
+  'currency the cap must be given anew. What had stopped it is forgotten. Needs a payment method saved '
   'by an earlier purchase, and waits for one. Returns what get_top_up returns, or code unknown_account or not_found (no such package on sale). Locks the wallet row of credits. '
   'Raises UC001 for malformed arguments.';

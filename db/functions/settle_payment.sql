@@ -1,12 +1,16 @@
-create or replace function credits.settle_payment(p_event credits.payment_events)
-returns credits.payment_events
+create or replace function credits.settle_payment(
+  p_provider text,
+  p_provider_reference text,
+  p_first_id uuid default null
+)
+returns void
 language plpgsql
 volatile
 as $$
 declare
   v_id uuid;
   v_event credits.payment_events;
-  v_ids uuid[] := array[p_event.payment_event_id];
+  v_ids uuid[] := array_remove(array[p_first_id], null);
   v_is_first boolean := true;
   v_is_progress boolean;
 begin
@@ -31,13 +35,11 @@ begin
     v_ids := array(
       select e.payment_event_id
       from credits.payment_events e
-      where e.provider = p_event.provider and e.provider_reference = p_event.provider_reference and e.status = 'waiting'
+      where e.provider = p_provider and e.provider_reference = p_provider_reference and e.status = 'waiting'
       order by e.received_at, e.payment_event_id);
   end loop;
-  select e.* into p_event from credits.payment_events e where e.payment_event_id = p_event.payment_event_id;
-  return p_event;
 end
 $$;
 
-comment on function credits.settle_payment(credits.payment_events) is
-  'Internal. Tries a waiting event, and after it all that wait for the same payment. The caller holds the lock of the payment (lock_payment). Returns the event as it is now.';
+comment on function credits.settle_payment(text, text, uuid) is
+  'Internal. Tries a waiting event, if one is given, and then all that wait for the payment. The caller holds the lock of the payment (lock_payment), and reads again what became of it.';

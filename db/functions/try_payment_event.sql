@@ -31,12 +31,7 @@ begin
     when p_event.kind = 'completed' then
       if v_purchase.user_id is null or v_payment.provider is null then
         p_event.reason := 'unknown_purchase';
-      elsif v_payment.payer_id is not null and (v_payment.payer_id, v_payment.purchase_id) <> (v_purchase.user_id, v_purchase.purchase_id)
-        or exists (
-          select from credits.credit_purchases o
-          where o.user_id = v_purchase.user_id and o.provider = p_event.provider and o.provider_reference = p_event.provider_reference
-            and o.purchase_id <> v_purchase.purchase_id)
-      then
+      elsif (v_payment.payer_id, v_payment.purchase_id) <> (v_purchase.user_id, v_purchase.purchase_id) then
         p_event.reason := 'payment_used';
       elsif (p_event.amount_minor, p_event.currency) is distinct from (v_purchase.price_minor, v_purchase.currency) then
         p_event.reason := 'payment_differs';
@@ -45,11 +40,8 @@ begin
       elsif v_purchase.grant_no is null and v_wallet.balance + v_purchase.credits > 10000000000000 then
         p_event.reason := 'balance_limit';
       else
-        update credits.payments p
-        set payer_id = v_purchase.user_id, purchase_id = v_purchase.purchase_id
-        where p.provider = p_event.provider and p.provider_reference = p_event.provider_reference;
         p_event.status := case when v_purchase.grant_no is null then 'applied' else 'superseded' end;
-        perform credits.complete_purchase(v_purchase.user_id, v_purchase.purchase_id, p_event.provider_reference,
+        perform credits.grant_purchase(v_purchase.user_id, v_purchase.purchase_id, p_event.provider_reference,
           p_event.amount_minor, p_event.currency);
         perform credits.keep_payment_method(p_event);
       end if;
@@ -60,6 +52,12 @@ begin
         perform credits.fail_purchase(v_purchase.user_id, v_purchase.purchase_id,
           coalesce(p_event.failure_reason, case p_event.kind when 'expired' then 'not paid in time' else 'the payment failed' end));
         p_event.status := 'applied';
+      end if;
+      if v_purchase.grant_no is null and not v_purchase.is_declined then
+        update credits.credit_purchases p
+        set is_declined = true
+        where p.user_id = v_purchase.user_id and p.purchase_id = v_purchase.purchase_id;
+        update credits.wallets w set change_no = w.change_no + 1 where w.user_id = v_purchase.user_id and w.credit_type = 'credits';
       end if;
     when p_event.kind = 'processing' then
       p_event.status := 'superseded';

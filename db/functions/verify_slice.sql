@@ -362,12 +362,13 @@ begin
     left join wallets w on w.user_id = r.user_id and w.credit_type = r.credit_type
     where r.user_id between p_from and p_to and r.entry_no > coalesce(w.entry_no, 0)
     union all
-    select p.payer_id, 'credits', format('payment %s of %s', p.provider_reference, p.provider), 'completed purchase ' || p.purchase_id,
-      concat_ws(' ', 'purchase', o.status, 'by', o.provider, o.provider_reference)
-    from credits.payments p
-    left join credits.credit_purchases o on o.user_id = p.payer_id and o.purchase_id = p.purchase_id
-    where p.payer_id between p_from and p_to
-      and (o.grant_no is null or (o.provider, o.provider_reference) is distinct from (p.provider, p.provider_reference))
+    select coalesce(p.payer_id, o.user_id), 'credits',
+      format('payment %s of %s', coalesce(p.provider_reference, o.provider_reference), coalesce(p.provider, o.provider)),
+      coalesce('completed purchase ' || p.purchase_id, 'completed none of the user''s'), coalesce('completed purchase ' || o.purchase_id, 'completed none')
+    from (select * from credits.payments p where p.payer_id between p_from and p_to) p
+    full join (select * from credits.credit_purchases o where o.user_id between p_from and p_to and o.grant_no is not null) o
+      on o.user_id = p.payer_id and o.purchase_id = p.purchase_id and o.provider = p.provider and o.provider_reference = p.provider_reference
+    where p.payer_id is null or o.user_id is null
     union all
     select t.user_id, 'credits', 'automatic top-up under way', 'a pending top-up', concat_ws(' ', 'purchase', t.purchase_id, o.status)
     from credits.top_ups t

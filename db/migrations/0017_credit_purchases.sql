@@ -39,6 +39,7 @@ create table credits.credit_purchases (
   failure_reason text,
   metadata jsonb not null default '{}',
   is_top_up boolean not null default false,
+  is_declined boolean not null default false,
   checkout_reference text,
   checkout_url text,
   constraint credit_purchases_pkey primary key (user_id, purchase_id),
@@ -57,11 +58,13 @@ create table credits.credit_purchases (
 
 comment on table credits.credit_purchases is
   'Purchases of packages, with the terms they were begun on. Partly refunded ones are still paid. Read and written under the lock of the wallet of credits.';
-comment on column credits.credit_purchases.provider_reference is 'What the payment provider calls the payment; null until it is known. Pays for one purchase of a user only.';
+comment on column credits.credit_purchases.provider_reference is 'What the payment provider calls the payment; null until it is known. Pays for one purchase only (credits.payments).';
 comment on column credits.credit_purchases.status is
   'pending, paid (also where a part was refunded), failed (can still be completed) or refunded (all of the price).';
 comment on column credits.credit_purchases.refunded_minor is 'How much of the price went back, by refunds and by disputes that were not won.';
 comment on column credits.credit_purchases.is_top_up is 'Begun by begin_top_ups(), not by the user.';
+comment on column credits.credit_purchases.is_declined is
+  'The provider itself reported that the payment failed; false where it was only given up, so that money may still arrive.';
 comment on column credits.credit_purchases.checkout_reference is 'What the provider calls the page on which the user pays; checkout_url is its address.';
 comment on column credits.credit_purchases.refunded_credits is 'The credits taken back for that: revoked from what was left of the grant, and the rest as debt.';
 
@@ -85,14 +88,14 @@ create table credits.credit_purchase_refunds (
   constraint credit_purchase_refunds_reference_key unique (user_id, provider, provider_reference),
   constraint credit_purchase_refunds_purchase_fkey foreign key (user_id, purchase_id)
     references credits.credit_purchases (user_id, purchase_id),
-  constraint credit_purchase_refunds_amount_in_range check (amount_minor > 0 and credits >= 0),
-  constraint credit_purchase_refunds_reinstated_was_disputed check (reinstated_at is null or is_dispute)
+  constraint credit_purchase_refunds_amount_in_range check (amount_minor > 0 and credits >= 0)
 );
 
 comment on table credits.credit_purchase_refunds is
   'Every refund and dispute of a purchase, and what it took. Written under the lock of the wallet of credits.';
 comment on column credits.credit_purchase_refunds.provider_reference is 'The provider''s id of the refund or dispute itself, by which a repeat is known.';
 comment on column credits.credit_purchase_refunds.allocations is 'The grants that it took from, and purchase_debt (grant null) for what was left of none.';
+comment on column credits.credit_purchase_refunds.reinstated_at is 'When the dispute was won, or the refund turned out to have failed: since then it takes nothing.';
 comment on column credits.credit_purchase_refunds.log_id is 'The wallet''s newest entry after it.';
 comment on column credits.credit_purchase_refunds.reinstated_grant_no is
   'The grant that gave back what later purchases had paid of its debt: from then on a part of the purchase, for whatever refund comes next.';

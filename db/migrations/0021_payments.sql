@@ -81,6 +81,7 @@ create table credits.top_ups (
   threshold numeric(20,6) not null,
   package_id text not null,
   monthly_cap_minor bigint not null,
+  currency text not null,
   purchase_id uuid,
   leased_until timestamptz,
   attempts integer not null default 0,
@@ -98,7 +99,8 @@ create table credits.top_ups (
 comment on table credits.top_ups is
   'Automatic top-up: buys the package when no more than threshold credits are left. Written under the lock of the wallet of credits.';
 comment on column credits.top_ups.monthly_cap_minor is
-  'How much may be charged in a calendar month of the account''s time zone, in minor units of the package''s currency.';
+  'How much may be charged in a calendar month of the account''s time zone, in minor units of the currency.';
+comment on column credits.top_ups.currency is 'That of the package when the cap was set. A package of another currency is not bought before the cap is set again.';
 comment on column credits.top_ups.purchase_id is 'The purchase under way: there is never a second one.';
 comment on column credits.top_ups.leased_until is
   'Until then the host that began it is at work; afterwards another one asks the provider again. infinity where the provider will report.';

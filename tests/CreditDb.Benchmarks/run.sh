@@ -5,9 +5,9 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 repository=../..
-accounts=${ACCOUNTS:-10000} clients=${CLIENTS:-16} rounds=${ROUNDS:-5} seconds=${SECONDS_PER_RUN:-5}
+accounts=${ACCOUNTS:-10000} clients=${CLIENTS:-16} rounds=${ROUNDS:-5} seconds=${SECONDS_PER_RUN:-5} configuration=${CONFIGURATION:-Release}
 
-host() { dotnet run --project "$repository/src/CreditDb.Host" -c Release --verbosity quiet -- "$@"; }
+host() { dotnet run --project "$repository/src/CreditDb.Host" -c $configuration --verbosity quiet -- "$@"; }
 workspace=$(mktemp -d)
 chmod 755 "$workspace"
 server=
@@ -17,8 +17,8 @@ trap '[ -z "$server" ] || { kill -TERM $server 2>/dev/null; wait $server 2>/dev/
 if [ $# -gt 0 ]; then
   server_url=$1
 else
-  dotnet build "$repository/src/CreditDb.Host" -c Release --verbosity quiet >/dev/null
-  CREDITDB_DATA=$workspace/data CREDITDB_PORT=0 dotnet "$repository/src/CreditDb.Host/bin/Release/net10.0/CreditDb.Host.dll" >"$workspace/host.log" 2>&1 &
+  dotnet build "$repository/src/CreditDb.Host" -c $configuration --verbosity quiet >/dev/null
+  CREDITDB_DATA=$workspace/data CREDITDB_PORT=0 dotnet "$repository/src/CreditDb.Host/bin/$configuration/net10.0/CreditDb.Host.dll" >"$workspace/host.log" 2>&1 &
   server=$!
   until grep -q '^  Stop' "$workspace/host.log"; do
     kill -0 $server 2>/dev/null || { cat "$workspace/host.log" >&2; exit 1; }

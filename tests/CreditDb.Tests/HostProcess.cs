@@ -36,6 +36,7 @@ internal sealed class HostProcess : IDisposable
             RedirectStandardError = true,
         };
         start.Environment.Remove("ConnectionStrings__CreditDb");
+        start.Environment["DOTNET_TieredPGO"] = "0";
         start.Environment["URLS"] = "http://127.0.0.1:0";
         foreach (var (name, value) in environment ?? new Dictionary<string, string?>())
             start.Environment[name] = value;

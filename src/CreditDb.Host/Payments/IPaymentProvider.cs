@@ -14,8 +14,8 @@ internal interface IPaymentProvider
     /// <summary>Charges the saved payment method, once per purchase however often it is asked.</summary>
     public Task<PaymentEvent> ChargeAsync(DueTopUp due, CancellationToken ct);
 
-    /// <summary>Gives back what was paid, or a part of it, once per key. The event that takes the credits may follow by a webhook.</summary>
-    public Task<(string Reference, PaymentEvent? Event)> RefundAsync(Guid userId, ListedPurchase purchase, long? amountMinor, string key, CancellationToken ct);
+    /// <summary>Gives back what was paid, or a part of it, once per key. What takes the credits is done when it returns, or follows by a webhook.</summary>
+    public Task<string> RefundAsync(Guid userId, ListedPurchase purchase, long? amountMinor, string key, CancellationToken ct);
 }
 
 /// <summary>A page on which a purchase is paid.</summary>

@@ -54,10 +54,7 @@ internal sealed class PaymentDesk(SqlCaller sql, CreditClient credits, IEnumerab
             throw new ProblemException(409, "other_provider", $"The purchase was paid by {purchase.Provider}, which is not the provider of this host.");
         if (purchase.ProviderReference is null)
             throw new ProblemException(409, "purchase_not_paid", "Only a paid purchase can be refunded.");
-        var (reference, reported) = await AskedAsync(() => Provider.RefundAsync(userId, purchase, amountMinor, key, ct));
-        if (reported is not null)
-            await ApplyAsync(Provider.Name, reported, ct);
-        return reference;
+        return await AskedAsync(() => Provider.RefundAsync(userId, purchase, amountMinor, key, ct));
     }
 
     public Task<List<DueTopUp>> BeginTopUpsAsync(int limit, CancellationToken ct) => sql.RowsAsync(
@@ -89,7 +86,7 @@ internal sealed class PaymentDesk(SqlCaller sql, CreditClient credits, IEnumerab
 
         public Task<PaymentEvent> ChargeAsync(DueTopUp due, CancellationToken ct) => throw Nothing();
 
-        public Task<(string Reference, PaymentEvent? Event)> RefundAsync(Guid userId, ListedPurchase purchase, long? amountMinor, string key, CancellationToken ct) => throw Nothing();
+        public Task<string> RefundAsync(Guid userId, ListedPurchase purchase, long? amountMinor, string key, CancellationToken ct) => throw Nothing();
 
         private static ProblemException Nothing() => new(409, "payments_off", "Nothing can be bought here: Payments:Provider is not set.");
     }

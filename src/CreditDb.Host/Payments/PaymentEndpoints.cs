@@ -68,6 +68,12 @@ internal static class PaymentEndpoints
             .WithExample("""{ "userId": "00000000-0000-0000-0000-0000000000aa", "amountMinor": 100 }""")
             .WithProblems("unknown_account", "not_found")
             .WithSummary("Refund a purchase at the payment provider; the credits follow when that reports it");
+        admin.MapPost("/purchases/{purchaseId:guid}/reinstate", (Guid purchaseId, Reinstate request, Caller caller, CancellationToken ct) =>
+                caller.Credits.ReinstatePurchaseAsync(request.UserId, purchaseId, request.RefundReference, request.Reason, ct))
+            .WithTags("Payments")
+            .WithExample("""{ "userId": "00000000-0000-0000-0000-0000000000aa", "refundReference": "pi_1 refund 1", "reason": "the card was closed" }""")
+            .WithProblems("unknown_account", "not_found")
+            .WithSummary("Give back what a refund that failed at the provider, or a dispute that was won, had taken; once");
     }
 
     // Providers take keys of 255 characters, and what they are told has more in it than ours.
@@ -96,6 +102,11 @@ internal static class PaymentEndpoints
     internal sealed record Refund(Guid UserId, long? AmountMinor = null);
 
     internal sealed record Refunded(string RefundReference);
+
+    /// <param name="UserId">Whose purchase it is.</param>
+    /// <param name="RefundReference">The reference of the ledger's entry that took the credits.</param>
+    /// <param name="Reason">For the books.</param>
+    internal sealed record Reinstate(Guid UserId, string RefundReference, string? Reason = null);
 
     internal sealed record Page<T>(IReadOnlyList<T> Items, string? Next);
 

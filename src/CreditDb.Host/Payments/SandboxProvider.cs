@@ -5,7 +5,7 @@ using System.Text;
 namespace CreditDb.Host.Payments;
 
 /// <summary>Takes no money: a page of this host says pay or cancel. For trying things out, and for tests of applications.</summary>
-internal sealed class SandboxProvider : IPaymentProvider
+internal sealed class SandboxProvider(CreditClient credits) : IPaymentProvider
 {
     public const string ProviderName = "sandbox";
 
@@ -20,19 +20,20 @@ internal sealed class SandboxProvider : IPaymentProvider
 
     public Task<PaymentEvent> ChargeAsync(DueTopUp due, CancellationToken ct) => Task.FromResult(Paid(due.UserId, due.PurchaseId, due.PriceMinor, due.Currency));
 
-    public Task<(string Reference, PaymentEvent? Event)> RefundAsync(Guid userId, ListedPurchase purchase, long? amountMinor, string key, CancellationToken ct)
+    /// <summary>Nobody else keeps its refunds, so the database's own books say what is left to refund, and what the key was used for.</summary>
+    public async Task<string> RefundAsync(Guid userId, ListedPurchase purchase, long? amountMinor, string key, CancellationToken ct)
     {
-        var left = purchase.PriceMinor - purchase.RefundedMinor;
-        var amount = amountMinor ?? left;
-        if (amount > left || amount <= 0)
-            throw new PaymentProviderException($"Of this payment {left} can be refunded.", isRefusal: true);
         var reference = $"sandbox_refund {purchase.PurchaseId} {key}";
-        return Task.FromResult<(string, PaymentEvent?)>((reference, new PaymentEvent(reference, "refunded")
+        try
         {
-            ProviderReference = purchase.ProviderReference,
-            AmountMinor = purchase.RefundedMinor + amount,
-            Currency = purchase.Currency,
-        }));
+            await credits.RefundPurchaseAsync(userId, purchase.PurchaseId, amountMinor, "refunded", reference, ct: ct);
+        }
+        catch (CreditException e) when (e.Code == "already_settled")
+        {
+            throw new PaymentProviderException("That is more than can still be refunded of this payment.", isRefusal: true, e);
+        }
+
+        return reference;
     }
 
     /// <summary>What the button Pay says.</summary>

@@ -115,7 +115,7 @@ internal sealed partial class StripeProvider : IPaymentProvider, IDisposable
         return said with { UserId = due.UserId, PurchaseId = due.PurchaseId };
     }
 
-    public async Task<(string Reference, PaymentEvent? Event)> RefundAsync(Guid userId, ListedPurchase purchase, long? amountMinor, string key, CancellationToken ct)
+    public async Task<string> RefundAsync(Guid userId, ListedPurchase purchase, long? amountMinor, string key, CancellationToken ct)
     {
         var form = new Dictionary<string, string>
         {
@@ -126,7 +126,7 @@ internal sealed partial class StripeProvider : IPaymentProvider, IDisposable
         if (amountMinor is { } amount)
             form["amount"] = Number(amount);
         var (_, refund) = await PostAsync("/v1/refunds", form, $"refund {purchase.PurchaseId} {key}", ct);
-        return (StripeEvents.Text(refund, "id") ?? throw new PaymentProviderException("Stripe named no refund."), null);
+        return StripeEvents.Text(refund, "id") ?? throw new PaymentProviderException("Stripe named no refund.");
     }
 
     public void Dispose() => _http.Dispose();

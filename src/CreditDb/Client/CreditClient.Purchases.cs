@@ -28,7 +28,7 @@ public sealed partial class CreditClient
         Done(await _sql.JsonAsync<PurchaseRefund>("select credits.refund_purchase($1, $2, $3, $4, $5, $6)", providerReference, ct,
             userId, purchaseId, amountMinor, reason, providerReference, isDispute));
 
-    /// <summary>A won dispute: gives back what it took, once.</summary>
+    /// <summary>A dispute that was won, or a refund that failed at the provider: gives back what it took, once.</summary>
     public async Task<PurchaseRefund> ReinstatePurchaseAsync(
         Guid userId, Guid purchaseId, string providerReference, string? reason = null, CancellationToken ct = default) =>
         Done(await _sql.JsonAsync<PurchaseRefund>("select credits.reinstate_purchase($1, $2, $3, $4)", providerReference, ct,

@@ -393,7 +393,7 @@ public sealed record PurchaseRefund : Purchase
     /// <summary>What can still be refunded.</summary>
     public long RefundableMinor { get; init; }
 
-    /// <summary>Whether it can be reinstated.</summary>
+    /// <summary>Whether it is a dispute, which can be won.</summary>
     public bool IsDispute { get; init; }
 
     /// <summary>Whether it was.</summary>

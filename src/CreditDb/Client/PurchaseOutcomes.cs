@@ -69,7 +69,7 @@ public sealed record TopUp : Outcome
     /// <summary>Whether the account switched it on.</summary>
     public bool IsOn { get; init; }
 
-    /// <summary>off, on, in_progress, failed (until it is set again or something is bought), cap_reached, needs_payment_method, package_not_on_sale or account_suspended.</summary>
+    /// <summary>off, on, in_progress, failed (until it is set again or something is bought), cap_reached, needs_payment_method, package_not_on_sale, currency_changed (the cap is in another one than the package) or account_suspended.</summary>
     public string Status { get; init; } = "";
 
     /// <summary>It buys when no more credits than that are left.</summary>
@@ -87,7 +87,7 @@ public sealed record TopUp : Outcome
     /// <summary>The most that it may charge in a calendar month of the account's time zone.</summary>
     public long? MonthlyCapMinor { get; init; }
 
-    /// <summary>What it has charged this month.</summary>
+    /// <summary>What it has charged this month, or may still charge.</summary>
     public long SpentMinor { get; init; }
 
     /// <summary>Whether an earlier purchase saved a payment method that can be charged.</summary>

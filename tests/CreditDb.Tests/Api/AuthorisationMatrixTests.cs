@@ -89,6 +89,7 @@ public sealed class AuthorisationMatrixTests(ApiHost host) : IClassFixture<ApiHo
         ["POST /api/admin/purchases/{purchaseId:guid}/refund"] = Administers,
         ["GET /api/admin/alerts"] = Administers,
         ["POST /api/admin/alerts/{alertId:guid}/acknowledge"] = Administers,
+        ["POST /api/admin/purchases/{purchaseId:guid}/reinstate"] = Administers,
         ["GET /api/admin/webhooks"] = Administers,
         ["POST /api/admin/webhooks"] = Administers,
         ["PUT /api/admin/webhooks/{endpointId:guid}"] = Administers,

@@ -13,7 +13,7 @@ public sealed partial class Operations
 
     private Operation? CompletePurchase(CreditModel model) => OfPurchase(model, p => p.GrantNo == 0, purchase =>
     {
-        var reference = purchase.Reference is { } known && Chance(0.7) ? known : Reference();
+        var reference = purchase.Reference is { } known && Chance(0.7) ? known : Reference(model);
         long? paid = Chance(0.5) ? null : Chance(0.1) ? purchase.Package.PriceMinor + 1 : purchase.Package.PriceMinor;
         var currency = Chance(0.5) ? null : purchase.Package.Currency;
         return new($"select credits.complete_purchase({model.UserId.Sql()}, {purchase.Id.Id.Sql()}, '{reference}', {paid.Sql()}, {currency.Sql()})",
@@ -31,7 +31,7 @@ public sealed partial class Operations
         var isRepeated = Chance(0.2);
         var known = isRepeated && purchase.Refunds.Count > 0 ? Pick(purchase.Refunds) : null;
         long? amount = Chance(0.3) ? null : known is not null && Chance(0.8) ? known.Minor : _random.NextInt64(1, purchase.Package.PriceMinor + 1);
-        var reference = known is not null ? known.Reference : Chance(0.2) ? null : Reference();
+        var reference = known is not null ? known.Reference : Chance(0.2) ? null : Reference(model);
         var isDispute = known is not null && Chance(0.9) ? known.IsDispute : Chance(0.5);
         return new($"select credits.refund_purchase({model.UserId.Sql()}, {purchase.Id.Id.Sql()}, {amount.Sql()}, 'unhappy', {reference.Sql()}, {isDispute.Sql()})",
             m => m.RefundPurchase(purchase.Id.Id, amount, reference, isDispute));
@@ -40,7 +40,7 @@ public sealed partial class Operations
     private Operation? ReinstatePurchase(CreditModel model) => OfPurchase(model, p => p.Refunds.Any(r => r is { IsDispute: true, IsReinstated: false }), purchase =>
     {
         var disputes = purchase.Refunds.Where(r => r is { IsDispute: true, Reference: not null }).ToList();
-        var reference = disputes.Count > 0 && Chance(0.9) ? Pick(disputes).Reference! : Reference();
+        var reference = disputes.Count > 0 && Chance(0.9) ? Pick(disputes).Reference! : Reference(model);
         return new($"select credits.reinstate_purchase({model.UserId.Sql()}, {purchase.Id.Id.Sql()}, '{reference}', 'won')",
             m => m.ReinstatePurchase(purchase.Id.Id, reference));
     });
@@ -54,5 +54,5 @@ public sealed partial class Operations
 
     private string Provider() => Chance(0.8) ? "stripe" : "paddle";
 
-    private string Reference() => "payment " + _random.Next(1, 40);
+    private string Reference(CreditModel model) => $"payment {_random.Next(1, 40)} of {model.UserId}";
 }

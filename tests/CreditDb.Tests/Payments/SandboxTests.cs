@@ -112,6 +112,27 @@ public sealed partial class SandboxTests(ApiHost host) : IClassFixture<ApiHost>,
         Assert.Equal("cap_reached", (await Shop(host.Service).Get($"/api/credits/top-up?userId={user}").JsonAsync()).Text("status"));
     }
 
+    [Fact]
+    public async Task Refunds_at_once_add_up_to_the_price_and_each_answer_is_true()
+    {
+        var (user, page) = await Bought("starter");
+        await _browser.Send(HttpMethod.Post, page + "/pay");
+        var path = $"/api/admin/purchases/{await host.Database.Value<Guid>("select purchase_id from credits.credit_purchases where user_id = $1", user)}/refund";
+        var admin = Shop(host.Admin);
+        // Eight keys, each sent twice: of 500 five of 100 can be refunded.
+        var answers = await Task.WhenAll(Enumerable.Range(0, 16).Select(i => admin.Post(path, new { userId = user, amountMinor = 100 }, $"key {i / 2}")));
+        var answered = answers.Select((a, i) => (Key: i / 2, Status: (int)a.StatusCode)).Distinct().ToList();
+        Assert.Equal((5, 3), (answered.Count(a => a.Status == 200), answered.Count(a => a.Status == 409)));
+        Assert.Equal(("refunded 500", 5L), (await host.Database.Value<string>("select status || ' ' || refunded_minor from credits.credit_purchases where user_id = $1", user),
+            await host.Database.Value<long>("select count(*) from credits.credit_purchase_refunds where user_id = $1", user)));
+        Assert.Equal(0, await host.Database.Balance(user));
+        var (done, refused) = ($"key {answered.First(a => a.Status == 200).Key}", $"key {answered.First(a => a.Status == 409).Key}");
+        await admin.Post(path, new { userId = user, amountMinor = 100 }, done).JsonAsync();
+        await admin.Post(path, new { userId = user, amountMinor = 200 }, done).ProblemAsync(409, "refund_reference_used");
+        await admin.Post(path, new { userId = user, amountMinor = 100 }, refused).ProblemAsync(409, "payment_refused");
+        await admin.Post(path, new { userId = user, amountMinor = 0 }, "none").ProblemAsync(400, "invalid_argument");
+    }
+
     private HttpClient Shop(HttpClient caller)
     {
         var client = _shop.CreateClient();

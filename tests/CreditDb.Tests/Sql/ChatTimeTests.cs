@@ -202,7 +202,7 @@ public sealed class ChatTimeTests(TestDatabase db) : IClassFixture<TestDatabase>
     {
         var user = await db.Account(10);
         var purchase = (await db.Json("select credits.create_purchase($1, 'starter', 'stripe')", user)).GetProperty("purchase_id").GetGuid();
-        await db.Run("select credits.complete_purchase($1, $2, 'payment'), credits.refund_purchase($1, $2, p_provider_reference => 'dispute', p_is_dispute => true)", user, purchase);
+        await db.Run("select credits.complete_purchase($1, $2, 'payment' || $1), credits.refund_purchase($1, $2, p_provider_reference => 'dispute', p_is_dispute => true)", user, purchase);
         await db.Run("select credits.reserve_credits($1, 'create_agent')", user);
         await db.Run("select credits.deduct_credits_for_action($1, 'create_agent')", user);
         var session = await Open(user, 0);

@@ -33,7 +33,7 @@ public sealed class PaymentEventTests(TestDatabase db) : IClassFixture<TestDatab
         { "completed refunded:500 disputed dispute_won", "refunded", 500, 0 },
         { "completed disputed dispute_lost expired", "refunded", 500, 0 },
         { "completed processing failed disputed:900 dispute_won", "paid", 0, 100 },
-        { "completed refunded:100 refunded:300 disputed dispute_won expired", "paid", 300, 40 },
+        { "completed refunded:100 refunded:300 disputed dispute_won", "paid", 300, 40 },
     };
 
     [Theory]
@@ -232,6 +232,156 @@ public sealed class PaymentEventTests(TestDatabase db) : IClassFixture<TestDatab
         // Another purchase of the user cannot be completed by it either.
         var (_, other) = await Purchase(user);
         Assert.Equal("payment_used", (await Sent("completed", user, other, payment, 500)).Text("reason"));
+    }
+
+    [Theory]
+    [InlineData("stripe")]
+    [InlineData("manual")]
+    public async Task A_payment_that_completed_a_purchase_by_hand_pays_for_no_other_one(string provider)
+    {
+        var (one, other) = (await db.Account(), await db.Account());
+        var (first, second, payment) = (await Purchase(one, provider), await Purchase(other, provider), $"pi_{Guid.NewGuid():N}");
+        await db.Run("select credits.complete_purchase($1, $2, $3)", one, first.Purchase, payment);
+        Task<JsonElement> Say(string kind, Guid? user, Guid? purchase, long amount) => db.Json(
+            "select credits.apply_payment_event($1, $2, $3, $4::uuid, $5::uuid, $6, $7, 'USD')", provider, Guid.NewGuid().ToString(), kind, user, purchase, payment, amount);
+        var reported = await Say("completed", other, second.Purchase, 500);
+        Assert.Equal(("waiting", "payment_used"), (reported.Text("status"), reported.Text("reason")));
+        Assert.Equal("superseded", (await Say("completed", one, first.Purchase, 500)).Text("status"));
+        var refund = await Say("refunded", null, null, 200);
+        Assert.Equal(("applied", one.ToString()), (refund.Text("status"), refund.Text("user_id")));
+        Assert.Equal((60m, 0m), (await db.Balance(one), await db.Balance(other)));
+    }
+
+    [Fact]
+    public async Task A_payment_that_was_reported_is_refused_by_hand_for_another_users_purchase_who_learns_nothing()
+    {
+        var (one, first, payment) = await Begun();
+        var (two, second, _) = await Begun();
+        await Sent("completed", one, first, payment, 500);
+        var before = await db.Snapshot(two);
+        var error = await db.Fails("UC333", "select credits.complete_purchase($1, $2, $3, 500, 'USD')", two, second, payment);
+        Assert.DoesNotContain(one.ToString(), error.ToString(), StringComparison.Ordinal);
+        Assert.DoesNotContain(first.ToString(), error.Detail, StringComparison.Ordinal);
+        Assert.Equal(before, await db.Snapshot(two));
+        Assert.True((await db.Json("select credits.complete_purchase($1, $2, $3)", one, first, payment)).Flag("replayed"));
+    }
+
+    [Theory]
+    [MemberData(nameof(Levels))]
+    public async Task One_payment_by_hand_and_by_the_provider_at_once_pays_for_one_purchase(IsolationLevel level)
+    {
+        for (var round = 0; round < 5; round++)
+        {
+            var (one, first, payment) = await Begun();
+            var (two, second, _) = await Begun();
+            var outcomes = await db.Race(16, level, (connection, i) => (i % 4) switch
+            {
+                0 => Send(connection, $"{payment} {i}", "completed", one, first, payment, 500),
+                1 => Send(connection, $"{payment} {i}", "completed", two, second, payment, 500),
+                2 => connection.Json("select credits.complete_purchase($1, $2, $3)", one, first, payment),
+                _ => connection.Json("select credits.complete_purchase($1, $2, $3)", two, second, payment),
+            });
+            var payer = await db.Value<Guid>("select payer_id from credits.payments where provider = 'stripe' and provider_reference = $1", payment);
+            Assert.Equal((payer == one ? 100 : 0, payer == two ? 100 : 0), ((int)await db.Balance(one), (int)await db.Balance(two)));
+            Assert.Equal((4, 4), (outcomes.Count(o => o.Text("code") == "UC333"), outcomes.Count(o => o.TryGetProperty("reason", out _) && o.Text("reason") == "payment_used")));
+            await Sent("refunded", null, null, payment, 500);
+            Assert.Equal((0m, 0m), (await db.Balance(one), await db.Balance(two)));
+        }
+    }
+
+    [Fact]
+    public async Task What_had_been_reported_of_a_payment_is_applied_when_it_is_completed_by_hand()
+    {
+        var (user, purchase, payment) = await Begun();
+        await Sent("completed", null, null, payment, 500);
+        await Sent("refunded", null, null, payment, 100);
+        var paid = await db.Json("select credits.complete_purchase($1, $2, $3)", user, purchase, payment);
+        Assert.Equal(("paid", 100m), (paid.Text("status"), paid.Number("balance_after")));
+        Assert.Equal(80, await db.Balance(user));
+        Assert.Equal(["completed superseded", "refunded applied"], await db.Column<string>("select kind || ' ' || status from credits.payment_events where provider_reference = $1 order by kind", payment));
+    }
+
+    /// <summary>Reports after completed, and how much of the price stays refunded: disputes are named a and b.</summary>
+    public static TheoryData<string, long> Disputes => new()
+    {
+        { "disputed:300:a disputed:300:b refunded:200 dispute_won:0:a", 500 },
+        { "disputed:300:a disputed:300:b refunded:200 dispute_won:0:a dispute_won:0:b", 200 },
+        { "disputed:300:a disputed:300:b dispute_won:0:a dispute_lost:300:b", 300 },
+        { "disputed:300:a disputed:300:b refunded:200 dispute_won:0:a dispute_lost:300:b", 500 },
+        { "disputed:400:a disputed:200:b refunded:100 dispute_won:0:a dispute_lost:200:b", 300 },
+        { "disputed:300:a disputed:300:b refunded:300 dispute_lost:300:a dispute_lost:300:b", 500 },
+        { "disputed:300:a disputed:300:b refunded:300 dispute_lost:300:a dispute_won:0:b", 500 },
+        { "disputed:300:a disputed:300:a disputed:300:b dispute_won:0:a dispute_won:0:a", 300 },
+    };
+
+    [Theory]
+    [MemberData(nameof(Disputes))]
+    public async Task Several_disputes_and_refunds_of_a_payment_take_the_same_in_every_order(string story, long refunded)
+    {
+        foreach (var order in Permutations(story.Split(' ')))
+        {
+            var (user, purchase, payment) = await Begun();
+            await Sent("completed", user, purchase, payment, 500);
+            await using (var connection = await db.Source.OpenConnectionAsync(TestContext.Current.CancellationToken))
+            {
+                foreach (var step in order.Select(s => s.Split(':')))
+                    await connection.Run("select credits.apply_payment_event('stripe', $1, $2, null, null, $3, $4, 'USD', $5)",
+                        Guid.NewGuid().ToString(), step[0], payment, long.Parse(step[1], System.Globalization.CultureInfo.InvariantCulture), step.Length > 2 ? $"{step[2]} {payment}" : null);
+            }
+            var ended = await db.Value<string>("select refunded_minor || ' ' || trim_scale(refunded_credits) from credits.credit_purchases where user_id = $1", user);
+            var waiting = await db.Column<string>("select kind || ' ' || reason from credits.payment_events where provider_reference = $1 and status = 'waiting'", payment);
+            Assert.Equal($"{refunded} {refunded / 5} {100 - (refunded / 5)}  after {string.Join(' ', order)}", $"{ended} {await db.Balance(user):0} {string.Join(',', waiting)} after {string.Join(' ', order)}");
+        }
+    }
+
+    [Fact]
+    public async Task A_dispute_waits_for_the_other_one_also_where_that_is_reinstated_by_hand()
+    {
+        var (user, purchase, payment) = await Begun();
+        await Sent("completed", user, purchase, payment, 500);
+        await db.Run("select credits.refund_purchase($1, $2, 300, p_provider_reference => $3, p_is_dispute => true)", user, purchase, "a " + payment);
+        var second = await Sent("disputed", null, null, payment, 400);
+        Assert.Equal(("waiting", "disputed"), (second.Text("status"), second.Text("reason")));
+        await db.Run("select credits.reinstate_purchase($1, $2, $3)", user, purchase, "a " + payment);
+        Assert.Equal("applied", (await Event(second)).Text("status"));
+        Assert.Equal(20, await db.Balance(user));
+    }
+
+    [Fact]
+    public async Task A_refund_that_failed_is_reinstated_by_an_operator_and_the_next_one_takes_the_credits_again()
+    {
+        var (user, purchase, payment) = await Begun();
+        await Sent("completed", user, purchase, payment, 500);
+        await Sent("refunded", null, null, payment, 200);
+        await Sent("refunded", null, null, payment, 500);
+        var refunds = await db.Column<string>("select provider_reference from credits.credit_purchase_refunds where user_id = $1 order by refund_no", user);
+        Assert.Equal([payment + " refund 1", payment + " refund 2"], refunds);
+        var before = await db.Snapshot(user);
+        await db.Fails("UC335", "select credits.reinstate_purchase($1, $2, $3)", user, purchase, refunds[1]);
+        Assert.Equal(before, await db.Snapshot(user));
+
+        var failed = await Sent("refund_failed", null, null, payment, 300);
+        Assert.Equal(("waiting", "by_hand", 0m), (failed.Text("status"), failed.Text("reason"), await db.Balance(user)));
+        var reinstated = await Task.WhenAll(Enumerable.Range(0, 8).Select(_ => db.Json("select credits.reinstate_purchase($1, $2, $3, 'the card was closed')", user, purchase, refunds[1])));
+        Assert.Single(reinstated, r => !r.Flag("replayed"));
+        Assert.All(reinstated, r => Assert.Equal(("paid", 200m, 40m, true), (r.Text("status"), r.Number("refunded_minor"), r.Number("refunded_credits"), r.Flag("reinstated"))));
+        Assert.Equal(60, await db.Balance(user));
+
+        // Of the 500 the provider has given back 200; then 300, and then the rest.
+        Assert.Equal(("applied", 40m), ((await Sent("refunded", null, null, payment, 300)).Text("status"), await db.Balance(user)));
+        Assert.Equal("superseded", (await Sent("refunded", null, null, payment, 300)).Text("status"));
+        Assert.Equal(("applied", 0m), ((await Sent("refunded", null, null, payment, 500)).Text("status"), await db.Balance(user)));
+    }
+
+    [Fact]
+    public async Task A_refund_that_failed_and_was_given_otherwise_is_dismissed_and_stands()
+    {
+        var (user, purchase, payment) = await Begun();
+        await Sent("completed", user, purchase, payment, 500);
+        await Sent("refunded", null, null, payment, 500);
+        await db.Run("select credits.dismiss_payment_event($1, 'paid back by bank transfer')", Id(await Sent("refund_failed", null, null, payment, 500)));
+        Assert.Equal("superseded", (await Sent("refunded", null, null, payment, 500)).Text("status"));
+        Assert.Equal((0m, 0m), (await db.Balance(user), await db.Value<decimal>("select debt from credits.wallets where user_id = $1 and credit_type = 'credits'", user)));
     }
 
     [Fact]
@@ -443,8 +593,8 @@ public sealed class PaymentEventTests(TestDatabase db) : IClassFixture<TestDatab
         return (user, purchase, $"pi_{Guid.NewGuid():N}");
     }
 
-    private async Task<(Guid User, Guid Purchase)> Purchase(Guid user) =>
-        (user, (await db.Json("select credits.create_purchase($1, 'starter', 'stripe')", user)).GetProperty("purchase_id").GetGuid());
+    private async Task<(Guid User, Guid Purchase)> Purchase(Guid user, string provider = "stripe") =>
+        (user, (await db.Json("select credits.create_purchase($1, 'starter', $2)", user, provider)).GetProperty("purchase_id").GetGuid());
 
     private async Task<JsonElement> Sent(string kind, Guid? user, Guid? purchase, string? payment, long? amount, string? currency = "USD")
     {

@@ -55,7 +55,7 @@ public sealed class PurchaseTests(TestDatabase db) : IClassFixture<TestDatabase>
     {
         var user = await db.Account();
         var purchase = await Begun(user);
-        var outcomes = await Race(level, 12, (connection, _) => connection.Json("select credits.complete_purchase($1, $2, 'pay', 500, 'USD')", user, purchase));
+        var outcomes = await Race(level, 12, (connection, _) => connection.Json("select credits.complete_purchase($1, $2, 'pay' || $1, 500, 'USD')", user, purchase));
         Assert.All(outcomes, o => Assert.Equal(("ok", "paid", 100m), (o.Text("code"), o.Text("status"), o.Number("balance_after"))));
         Assert.Single(outcomes, o => !o.Flag("replayed"));
         Assert.Equal((100m, 1L), (await db.Balance(user), await db.Value<long>("select count(*) from credits.credit_ledger where user_id = $1", user)));
@@ -81,8 +81,7 @@ public sealed class PurchaseTests(TestDatabase db) : IClassFixture<TestDatabase>
         }));
         Assert.Equal((4, 4), (states.Count(s => s == "ok"), states.Count(s => s == "UC333")));
         Assert.Equal(100, await db.Balance(user));
-        // Another user's, or another provider's, payment may have the same name.
-        await Paid(await db.Account(), reference: "the one");
+        // Another provider's payment may have the same name.
         var other = await Begun(user, provider: "paddle");
         Assert.True((await db.Json("select credits.complete_purchase($1, $2, 'the one')", user, other)).Flag("success"));
     }
@@ -97,9 +96,9 @@ public sealed class PurchaseTests(TestDatabase db) : IClassFixture<TestDatabase>
         Assert.Equal(500, JsonDocument.Parse(error.Detail!).RootElement.Number("price_minor"));
         await db.Fails("UC331", "select credits.complete_purchase($1, $2, 'p', 501)", user, purchase);
         await db.Fails("UC331", "select credits.complete_purchase($1, $2, 'p', 500, 'EUR')", user, purchase);
-        await db.Fails("UC331", "select credits.complete_purchase($1, $2, 'first', 1)", user, paid);
+        await db.Fails("UC331", "select credits.complete_purchase($1, $2, 'first' || $1, 1)", user, paid);
         await db.Fails("UC332", "select credits.complete_purchase($1, $2, 'second')", user, paid);
-        await db.Fails("UC333", "select credits.complete_purchase($1, $2, 'first')", user, purchase);
+        await db.Fails("UC333", "select credits.complete_purchase($1, $2, 'first' || $1)", user, purchase);
         await db.Fails("UC330", "select credits.fail_purchase($1, $2, 'late')", user, paid);
         await db.Fails("UC330", "select credits.refund_purchase($1, $2)", user, purchase);
         Assert.Equal(before, await db.Snapshot(user));
@@ -128,7 +127,7 @@ public sealed class PurchaseTests(TestDatabase db) : IClassFixture<TestDatabase>
         var purchase = await Paid(user, reference: "pay");
         await db.Run("select credits.refund_purchase($1, $2)", user, purchase);
         var before = await db.Snapshot(user);
-        var late = await db.Json("select credits.complete_purchase($1, $2, 'pay', 500, 'USD')", user, purchase);
+        var late = await db.Json("select credits.complete_purchase($1, $2, 'pay' || $1, 500, 'USD')", user, purchase);
         Assert.Equal((true, "refunded"), (late.Flag("replayed"), late.Text("status")));
         await db.Fails("UC332", "select credits.complete_purchase($1, $2, 'pay again', 500, 'USD')", user, purchase);
         Assert.Equal("already_settled", (await db.Json("select credits.refund_purchase($1, $2)", user, purchase)).Text("code"));
@@ -248,7 +247,7 @@ public sealed class PurchaseTests(TestDatabase db) : IClassFixture<TestDatabase>
         await db.Run("select credits.archive_ledger(credits.clock_now(), 100000)");
         Assert.Equal(0, await db.Value<long>("select count(*) from credits.credit_ledger where user_id = $1 and kind = 'debt'", user));
         Assert.Equal(17, (await db.Json("select credits.reinstate_purchase($1, $2, 'lost')", user, purchase)).Number("balance_after"));
-        Assert.Equal(100, (await db.Json("select credits.complete_purchase($1, $2, 'pay')", user, purchase)).Number("balance_after"));
+        Assert.Equal(100, (await db.Json("select credits.complete_purchase($1, $2, 'pay' || $1)", user, purchase)).Number("balance_after"));
     }
 
     [Theory]
@@ -409,7 +408,7 @@ public sealed class PurchaseTests(TestDatabase db) : IClassFixture<TestDatabase>
         var purchase = await Begun(user);
         await db.Run("update credits.accounts set status = 'suspended' where user_id = $1", user);
         Assert.Equal("account_suspended", (await db.Json("select credits.create_purchase($1, 'starter', 'stripe')", user)).Text("code"));
-        Assert.Equal("paid", (await db.Json("select credits.complete_purchase($1, $2, 'pay')", user, purchase)).Text("status"));
+        Assert.Equal("paid", (await db.Json("select credits.complete_purchase($1, $2, 'pay' || $1)", user, purchase)).Text("status"));
         Assert.Equal("unknown_account", (await db.Json("select credits.create_purchase($1, 'starter', 'stripe')", Guid.NewGuid())).Text("code"));
         Assert.Equal("not_found", (await db.Json("select credits.create_purchase($1, 'no_such', 'stripe')", await db.Account())).Text("code"));
     }
@@ -449,7 +448,7 @@ public sealed class PurchaseTests(TestDatabase db) : IClassFixture<TestDatabase>
         var user = await db.Account();
         await db.Run("select credits.record_chat_time($1, (credits.open_chat_session($1, null, 0) ->> 'session_id')::uuid, 60)", user);
         var purchase = await Begun(user);
-        var paid = await db.Json("select credits.complete_purchase($1, $2, 'pay')", user, purchase);
+        var paid = await db.Json("select credits.complete_purchase($1, $2, 'pay' || $1)", user, purchase);
         Assert.Equal((100m, 99m), (paid.Number("balance_after"), await db.Balance(user)));
         Assert.Equal("100 credits were added; 99 available.", await db.Value<string>("select message from credits.notifications where user_id = $1 and type = 'purchase'", user));
     }
@@ -459,12 +458,12 @@ public sealed class PurchaseTests(TestDatabase db) : IClassFixture<TestDatabase>
     {
         var user = await db.Account();
         var purchase = await Begun(user);
-        var paid = await db.Json("select credits.complete_purchase($1, $2, 'pay')", user, purchase);
+        var paid = await db.Json("select credits.complete_purchase($1, $2, 'pay' || $1)", user, purchase);
         await db.Run("select credits.deduct_credits_for_action($1, 'send_email')", user);
         await db.Run("select credits.deduct_credits_for_action($1, 'send_email')", user);
         await db.Run("select credits.archive_ledger(credits.clock_now())");
         Assert.False(await db.Value<bool>("select exists (select from credits.credit_ledger where user_id = $1 and kind = 'grant')", user));
-        var again = await db.Json("select credits.complete_purchase($1, $2, 'pay')", user, purchase);
+        var again = await db.Json("select credits.complete_purchase($1, $2, 'pay' || $1)", user, purchase);
         Assert.Equal((true, paid.Number("balance_after"), paid.Number("log_id")), (again.Flag("replayed"), again.Number("balance_after"), again.Number("log_id")));
     }
 
@@ -474,7 +473,7 @@ public sealed class PurchaseTests(TestDatabase db) : IClassFixture<TestDatabase>
     private async Task<Guid> Paid(Guid user, string package = "starter", string reference = "payment")
     {
         var purchase = await Begun(user, package);
-        Assert.True((await db.Json("select credits.complete_purchase($1, $2, $3)", user, purchase, reference)).Flag("success"));
+        Assert.True((await db.Json("select credits.complete_purchase($1, $2, $3)", user, purchase, reference + user)).Flag("success"));
         return purchase;
     }
 
@@ -548,7 +547,7 @@ public sealed class PurchaseTimeTests(TestDatabase db) : IClassFixture<TestDatab
     private async Task<Guid> Buy(Guid user, string reference)
     {
         var purchase = (await db.Json("select credits.create_purchase($1, 'starter', 'stripe')", user)).GetProperty("purchase_id").GetGuid();
-        await db.Run("select credits.complete_purchase($1, $2, $3)", user, purchase, reference);
+        await db.Run("select credits.complete_purchase($1, $2, $3)", user, purchase, reference + user);
         return purchase;
     }
 

@@ -123,6 +123,77 @@ public sealed class TopUpTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task Payments_that_were_given_up_count_for_the_cap_so_that_it_holds_when_all_arrive_late()
+    {
+        await _db.SetClock("2030-01-01 00:00Z");
+        var user = await Ready(1400);
+        var first = Assert.Single(await Due());
+        await _db.SetClock("2030-01-01 13:00Z");
+        Assert.Empty(await Due());
+        Assert.Equal(("failed", 500m), ((await TopUp(user)).Text("status"), (await TopUp(user)).Number("spent_minor")));
+        await Set(user);
+        var second = Assert.Single(await Due());
+        await _db.SetClock("2030-01-02 15:00Z");
+        Assert.Equal(1, await _db.Value<int>("select credits.expire_purchases()"));
+        Assert.Equal("cap_reached", (await Set(user)).Text("status"));
+        Assert.Empty(await Due());
+        await Paid(first);
+        await Paid(second);
+        await _db.Run("select credits.deduct_credits_for_action($1, 'create_agent', 40)", user);
+        Assert.Equal(("cap_reached", 1000m, 0m), ((await TopUp(user)).Text("status"), (await TopUp(user)).Number("spent_minor"), await _db.Balance(user)));
+        Assert.Empty(await Due());
+    }
+
+    [Fact]
+    public async Task What_was_given_up_counts_no_more_once_the_provider_says_that_it_failed()
+    {
+        await _db.SetClock("2030-01-01 00:00Z");
+        var user = await Ready(500);
+        var due = Assert.Single(await Due());
+        await _db.SetClock("2030-01-01 13:00Z");
+        Assert.Empty(await Due());
+        Assert.Equal("cap_reached", (await Set(user)).Text("status"));
+        await Event(due, "failed", "Your card was declined.");
+        Assert.Equal(("on", 0m), ((await TopUp(user)).Text("status"), (await TopUp(user)).Number("spent_minor")));
+        Assert.Single(await Due());
+    }
+
+    [Fact]
+    public async Task A_cap_is_in_a_currency_and_holds_for_that_alone()
+    {
+        var user = await Ready(600);
+        await Paid(Assert.Single(await Due()));
+        await _db.Run("select credits.deduct_credits_for_action($1, 'create_agent', 20)", user);
+        Assert.Equal("cap_reached", (await TopUp(user)).Text("status"));
+        // 600 yen are not 600 cents.
+        await _db.Run("select credits.set_package('yen', 10, 500, 'JPY')");
+        await _db.Refuses(user, "p_monthly_cap_minor", "select credits.set_top_up($1, 'stripe', true, p_package_id => 'yen')", user);
+        Assert.Equal(("on", 0m), ((await Set(user, package: "yen", cap: 700)).Text("status"), (await TopUp(user)).Number("spent_minor")));
+        await _db.Run("select credits.set_package('yen', p_currency => 'USD')");
+        Assert.Equal("currency_changed", (await TopUp(user)).Text("status"));
+        Assert.Empty(await Due());
+        Assert.Equal("off", (await Set(user, on: false)).Text("status"));
+        await _db.Refuses(user, "p_monthly_cap_minor", "select credits.set_top_up($1, 'stripe', true)", user);
+        Assert.Equal(("cap_reached", 500m), ((await Set(user, cap: 900)).Text("status"), (await TopUp(user)).Number("spent_minor")));
+        Assert.Equal("on", (await Set(user, cap: 1000)).Text("status"));
+        Assert.Single(await Due());
+    }
+
+    [Fact]
+    public async Task A_price_that_rises_at_that_moment_is_held_against_the_cap()
+    {
+        var user = await Ready(600);
+        await using var connection = await _db.Source.OpenConnectionAsync(TestContext.Current.CancellationToken);
+        await using var transaction = await connection.BeginTransactionAsync(TestContext.Current.CancellationToken);
+        await connection.Run("select credits.set_package('starter', p_price_minor => 700)");
+        var due = Due();
+        await Eventually.TrueAsync(() => _db.Value<bool>("select exists (select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock')"), "nobody waits for the price");
+        await transaction.CommitAsync(TestContext.Current.CancellationToken);
+        Assert.Empty(await due);
+        Assert.Equal("cap_reached", (await TopUp(user)).Text("status"));
+    }
+
+    [Fact]
     public async Task A_host_that_dies_is_followed_by_another_one_with_the_same_purchase_and_not_for_ever()
     {
         await _db.SetClock("2030-01-01 00:00Z");

@@ -117,15 +117,12 @@ public sealed class UsageStatsTests(TestDatabase db) : IClassFixture<TestDatabas
     [InlineData(1)]
     [InlineData(2)]
     [InlineData(3)]
-    [InlineData(4)]
-    [InlineData(5)]
-    [InlineData(6)]
     public async Task What_was_rolled_up_and_when_changes_no_answer(int seed)
     {
         var random = new Random(seed);
         await db.Run("insert into credits.plans (plan_id, plan_name) values ('daily', 'Daily') on conflict do nothing");
         await db.Run("insert into credits.plan_allowances values ('daily', 'credits', 500, 'day') on conflict do nothing");
-        string[] zones = ["Europe/Berlin", "America/Sao_Paulo", "Australia/Lord_Howe", "Pacific/Apia", "Asia/Kathmandu", "America/St_Johns"];
+        string[] zones = ["Europe/Berlin", "Australia/Lord_Howe", "America/St_Johns"];
         string[] plans = ["free", "pro", "daily", "paid"];
         string[] actions = ["create_agent", "send_email", "brag_doc", "chat_message"];
         // Around the changes of the clocks in spring, with an anchor in the hour that is left out.

@@ -70,7 +70,7 @@ public sealed class VerifyLedgerTests(TestDatabase db) : IClassFixture<TestDatab
         db.BooksAreDamaged = true;
         var user = await db.Account();
         var purchase = (await db.Json("select credits.create_purchase($1, 'starter', 'stripe')", user)).GetProperty("purchase_id").GetGuid();
-        await db.Run("select credits.complete_purchase($1, $2, 'p')", user, purchase);
+        await db.Run("select credits.complete_purchase($1, $2, 'p' || $1)", user, purchase);
         await db.Run("select credits.deduct_credits_for_action($1, 'create_agent', 15)", user);
         await db.Run("select credits.refund_purchase($1, $2, 200, p_provider_reference => 'd', p_is_dispute => true)", user, purchase);
         await db.Run("select credits.refund_purchase($1, $2, 100)", user, purchase);
@@ -83,6 +83,9 @@ public sealed class VerifyLedgerTests(TestDatabase db) : IClassFixture<TestDatab
     [Theory]
     [InlineData("update credits.payments set purchase_id = gen_random_uuid() where payer_id = $1", "payment pi_")]
     [InlineData("update credits.credit_purchases set provider_reference = 'x' where user_id = $1 and status = 'paid'", "payment pi_")]
+    [InlineData("delete from credits.payments where payer_id = $1", "payment pi_")]
+    [InlineData("update credits.payments set payer_id = null, purchase_id = null where payer_id = $1", "payment pi_")]
+    [InlineData("update credits.payments set payer_id = gen_random_uuid() where payer_id = $1", "payment pi_")]
     [InlineData("update credits.credit_purchases set status = 'failed' where user_id = $1 and is_top_up", "automatic top-up under way")]
     [InlineData("update credits.top_ups set purchase_id = gen_random_uuid() where user_id = $1", "automatic top-up under way")]
     public async Task Names_the_damage_to_a_payment_or_a_top_up(string damage, string problem)

@@ -488,7 +488,7 @@ public sealed class WebhookTests(TestServer server) : IAsyncLifetime
             """, chatty, busy);
         var others = await Task.WhenAll(Enumerable.Range(0, 3).Select(_ => _db.Account()));
         foreach (var other in others)
-            await _db.Run("select credits.complete_purchase($1, $2, 'pi')", other, await Purchase(other));
+            await _db.Run("select credits.complete_purchase($1, $2, 'pi' || $1)", other, await Purchase(other));
         var seen = new HashSet<Guid>();
         for (var i = 0; i < 4; i++)
             seen.UnionWith((await Claim(8)).Select(d => d.GetProperty("user_id").GetGuid()));
