@@ -1,0 +1,62 @@
+using System.Diagnostics;
+using Spectre.Console;
+
+namespace CreditDb.Benchmarks;
+
+/// <summary>Something that is measured: what it is, and a run of it that returns operations per second.</summary>
+internal sealed record Contestant(string Name, Func<TimeSpan, CancellationToken, Task<double>> RunAsync);
+
+/// <summary>What a ratio is compared with, and what it should reach.</summary>
+internal sealed record Target(string Contestant, string Reference, double AtLeast);
+
+/// <summary>Contestants that are run one after the other, round by round, so that what slows the machine slows all of them.</summary>
+internal sealed record Contest(string Title, IReadOnlyList<Contestant> Contestants, IReadOnlyList<Target> Targets)
+{
+    public async Task<Result> RunAsync(int rounds, TimeSpan time, IAnsiConsole console, CancellationToken ct)
+    {
+        var rates = Contestants.ToDictionary(c => c.Name, _ => new List<double>());
+        // A bar for people; a file has no use for it.
+        var bars = console.Profile.Out.IsTerminal ? console : AnsiConsole.Create(new AnsiConsoleSettings { Out = new AnsiConsoleOutput(TextWriter.Null) });
+        await bars.Progress().StartAsync(async progress =>
+        {
+            var task = progress.AddTask(Title, maxValue: rounds * Contestants.Count);
+            for (var round = 0; round < rounds; round++)
+            {
+                foreach (var contestant in Contestants)
+                {
+                    task.Description = Markup.Escape($"{Title}: {contestant.Name}");
+                    rates[contestant.Name].Add(await contestant.RunAsync(time, ct));
+                    task.Increment(1);
+                }
+            }
+
+            task.Description = Markup.Escape(Title);
+        });
+        return new Result(this, rates.ToDictionary(pair => pair.Key, pair => Median(pair.Value)));
+    }
+
+    /// <summary>Callers that call as fast as they can for a while; returns what they did per second.</summary>
+    public static async Task<double> CallersAsync(int callers, TimeSpan time, Func<int, Random, CancellationToken, Task<int>> once, CancellationToken ct)
+    {
+        var watch = Stopwatch.StartNew();
+        var done = await Task.WhenAll(Enumerable.Range(0, callers).Select(caller => Task.Run(
+            async () =>
+            {
+                var (random, count) = (new Random(caller), 0L);
+                while (watch.Elapsed < time)
+                    count += await once(caller, random, ct);
+                return count;
+            },
+            ct)));
+        return done.Sum() / watch.Elapsed.TotalSeconds;
+    }
+
+    private static double Median(List<double> values)
+    {
+        var sorted = values.Order().ToList();
+        return sorted.Count % 2 == 1 ? sorted[sorted.Count / 2] : (sorted[sorted.Count / 2] + sorted[(sorted.Count / 2) - 1]) / 2;
+    }
+}
+
+/// <summary>The medians of a contest.</summary>
+internal sealed record Result(Contest Contest, IReadOnlyDictionary<string, double> Rates);

@@ -1,0 +1,45 @@
+using System.Diagnostics;
+using System.Globalization;
+using System.Text.RegularExpressions;
+using Npgsql;
+
+namespace CreditDb.Benchmarks;
+
+/// <summary>Runs a script by pgbench, prepared; the rate is that of its transactions.</summary>
+internal static partial class Pgbench
+{
+    public static async Task<double> RunAsync(
+        BenchServer server, string script, int clients, TimeSpan time, CancellationToken ct, string? connectionString = null)
+    {
+        var file = Path.GetTempFileName();
+        try
+        {
+            await File.WriteAllTextAsync(file, script.Replace(":accounts", server.Accounts.ToString(CultureInfo.InvariantCulture), StringComparison.Ordinal), ct);
+            var connection = new NpgsqlConnectionStringBuilder(connectionString ?? server.ConnectionString);
+            var start = new ProcessStartInfo(server.Tool("pgbench"),
+            [
+                "-n", "-M", "prepared", "-c", $"{clients}", "-j", $"{Math.Min(clients, Environment.ProcessorCount)}", "-T", $"{Math.Max(1, (int)time.TotalSeconds)}",
+                "-f", file, "-h", connection.Host!, "-p", $"{connection.Port}", "-U", connection.Username!, connection.Database!,
+            ])
+            {
+                RedirectStandardOutput = true,
+                RedirectStandardError = true,
+            };
+            start.Environment["PGPASSWORD"] = connection.Password;
+            using var process = Process.Start(start)!;
+            var (output, error) = (process.StandardOutput.ReadToEndAsync(ct), process.StandardError.ReadToEndAsync(ct));
+            await process.WaitForExitAsync(ct);
+            var tps = Tps().Match(await output);
+            return process.ExitCode == 0 && tps.Success
+                ? double.Parse(tps.Groups[1].ValueSpan, CultureInfo.InvariantCulture)
+                : throw new InvalidOperationException($"pgbench failed: {await error}\n{await output}");
+        }
+        finally
+        {
+            File.Delete(file);
+        }
+    }
+
+    [GeneratedRegex(@"^tps = ([0-9.]+)", RegexOptions.Multiline)]
+    private static partial Regex Tps();
+}

@@ -1,0 +1,217 @@
+using System.Diagnostics;
+using System.Globalization;
+using Npgsql;
+
+namespace CreditDb.Benchmarks;
+
+/// <summary>The contests, one per scenario.</summary>
+internal sealed class Scenarios(BenchServer server, CreditClient client, BenchHost host)
+{
+    private const string Account = "('00000000-0000-4000-8000-' || lpad(to_hex(:n::int), 12, '0'))::uuid";
+    private const string RandomAccount = "\\set n random(1, :accounts)\n";
+
+    private const string Floor = RandomAccount +
+        $"""
+        with b as (update public.floor_balances set balance = balance - 1, entry_no = entry_no + 1 where id = {Account} and balance >= 1 returning *)
+        insert into public.floor_history (id, entry_no, amount, balance) select id, entry_no, -1, balance from b;
+        """;
+
+    private const string Charge = RandomAccount + $"select credits.deduct_credits_for_action({Account}, 'weekly_report');";
+    private const string Keyed = RandomAccount + $"select credits.deduct_credits_for_action({Account}, 'weekly_report', p_idempotency_key => gen_random_uuid()::text);";
+
+    /// <summary>One charge at a time, over random accounts.</summary>
+    public Contest Charges(int clients, IEnumerable<Contestant> others) => new(
+        $"A charge, random accounts, {clients} clients",
+        [
+            Sql("floor: one update, one insert", Floor, clients),
+            Sql("pgbench simple-update", $"{RandomAccount}\\set delta random(-5000, 5000)\nbegin;\nupdate public.simple_accounts set abalance = abalance + :delta where aid = :n;\nselect abalance from public.simple_accounts where aid = :n;\ninsert into public.simple_history (aid, delta, mtime) values (:n, :delta, current_timestamp);\nend;", clients),
+            Sql("check-then-act, without locks", $"{RandomAccount}select public.naive_charge({Account}, 'weekly_report');", clients),
+            new("application-side, select for update", (time, ct) => Contest.CallersAsync(clients, time, ApplicationSideAsync, ct)),
+            Sql("deduct_credits_for_action", Charge, clients),
+            Sql("deduct_credits_for_action, idempotency key", Keyed, clients),
+            Sql("insert into a table that charges", $"{RandomAccount}insert into public.reports (user_id, name) values ({Account}, 'a report');", clients),
+            new("the library, DeductAsync", (time, ct) => Contest.CallersAsync(clients, time, async (_, random, token) =>
+            {
+                await client.DeductAsync(AnyAccount(random), "weekly_report", ct: token);
+                return 1;
+            }, ct)),
+            new("the HTTP API, POST /api/credits/deduct", (time, ct) => Contest.CallersAsync(clients, time, (_, random, token) => host.DeductAsync(AnyAccount(random), token), ct)),
+            .. others,
+        ],
+        [
+            new("deduct_credits_for_action", "floor: one update, one insert", 0.75),
+            new("deduct_credits_for_action", "pgbench simple-update", 1),
+            new("deduct_credits_for_action", "check-then-act, without locks", 1),
+            new("deduct_credits_for_action", "application-side, select for update", 2),
+            new("deduct_credits_for_action, idempotency key", "floor: one update, one insert", 0.65),
+            new("the HTTP API, POST /api/credits/deduct", "the library, DeductAsync", 0.6),
+        ]);
+
+    /// <summary>Many charges in one call, over random accounts.</summary>
+    public Contest Batches(int clients) => new(
+        "Batches of 1,000, random accounts",
+        [
+            Sql("deduct_credits_for_action", Charge, clients),
+            Sql("set-based update and insert, 1 client", SetBased, 1, 1000),
+            Sql("deduct_credits_batch, 1 client", Batch, 1, 1000),
+        ],
+        [
+            new("deduct_credits_batch, 1 client", "deduct_credits_for_action", 6),
+            new("deduct_credits_batch, 1 client", "set-based update and insert, 1 client", 0.75),
+        ]);
+
+    /// <summary>Everybody at one account.</summary>
+    public Contest Hot(int callers) => new(
+        $"One hot account, {callers} callers",
+        [
+            Sql("deduct_credits_for_action", "select credits.deduct_credits_for_action(public.account(1), 'weekly_report');", callers),
+            new("the library, DeductAsync", (time, ct) => Contest.CallersAsync(callers, time, async (_, _, token) =>
+            {
+                await client.DeductAsync(BenchServer.Account(1), "weekly_report", ct: token);
+                return 1;
+            }, ct)),
+            new("the HTTP API, POST /api/credits/deduct", (time, ct) => Contest.CallersAsync(callers, time, (_, _, token) => host.DeductAsync(BenchServer.Account(1), token), ct)),
+        ],
+        [new("the HTTP API, POST /api/credits/deduct", "deduct_credits_for_action", 20), new("the library, DeductAsync", "deduct_credits_for_action", 20)]);
+
+    /// <summary>Rows that charge, inserted by the thousand for one user.</summary>
+    public Contest Bulk() => new(
+        "Bulk insert into a table that charges, rows of one user",
+        [
+            Rows("20,000 rows, trigger disabled", 20_000, "alter table public.reports disable trigger user"),
+            Rows("20,000 rows", 20_000, "alter table public.reports enable trigger user"),
+            Rows("1,000 rows", 1_000, "alter table public.reports enable trigger user"),
+            new("20,000 single-row inserts, one transaction", (_, ct) => TimedAsync(20_000,
+                "do $$ begin for i in 1 .. 20000 loop insert into public.reports (user_id, name) values (public.account(2), 'a report'); end loop; end $$", ct)),
+        ],
+        [
+            new("20,000 rows", "20,000 rows, trigger disabled", 0.25),
+            new("20,000 rows", "1,000 rows", 0.85),
+        ]);
+
+    /// <summary>Reading an old account beside a young one.</summary>
+    public async Task<Contest> AgeAsync(int entries, CancellationToken ct)
+    {
+        // History is imported as it would have been written: by charges, in batches.
+        await server.RunAsync($"select credits.add_purchased_credits(public.account(n), 100000000) from generate_series(3, 4) n", ct);
+        await FillAsync(BenchServer.Account(3), 1_000, ct);
+        await FillAsync(BenchServer.Account(4), entries, ct);
+        await server.RunAsync("vacuum analyze credits.credit_ledger", ct);
+        await RollUpAsync(ct);
+        var contestants = new List<Contestant>();
+        var targets = new List<Target>();
+        foreach (var (name, sql) in new[]
+        {
+            ("balance", "select credits.get_credit_balance(public.account({0}))"),
+            ("stats", "select credits.get_usage_stats(public.account({0}))"),
+            ("feature usage", "select * from credits.get_feature_usage(public.account({0}))"),
+            ("first page of logs", "select * from credits.credit_usage_logs where user_id = public.account({0}) order by id desc limit 50"),
+        })
+        {
+            contestants.Add(Sql($"{name}, 1,000 entries", string.Format(CultureInfo.InvariantCulture, sql, 3) + ";", 1));
+            contestants.Add(Sql($"{name}, {entries:N0} entries", string.Format(CultureInfo.InvariantCulture, sql, 4) + ";", 1));
+            targets.Add(new($"{name}, {entries:N0} entries", $"{name}, 1,000 entries", 1 / 1.3));
+        }
+
+        return new Contest("Reading an account with a long history", contestants, targets);
+    }
+
+    /// <summary>Proving the books, in entries per second.</summary>
+    public Contest Verify() => new(
+        "verify_ledger()",
+        [
+            new("entries verified", async (_, ct) =>
+            {
+                var entries = await server.ValueAsync<long>("select count(*) from credits.credit_ledger", ct);
+                var watch = Stopwatch.StartNew();
+                var problems = await server.ValueAsync<long>("select count(*) from credits.verify_ledger()", ct);
+                return problems == 0 ? entries / watch.Elapsed.TotalSeconds : throw new InvalidOperationException($"verify_ledger() found {problems} discrepancies.");
+            }),
+        ],
+        []);
+
+    /// <summary>What the naive way lost, of what it says that it charged.</summary>
+    public Task<decimal> LostByCheckThenActAsync(CancellationToken ct) => server.ValueAsync<decimal>(
+        "select coalesce((select sum(amount) from public.naive_log), 0) - (select sum(1000000 - balance) from public.naive_balances)", ct);
+
+    private const string SetBased =
+        """
+        with r as (
+          select public.account(1 + (random() * (:accounts - 1))::int) as id from generate_series(1, 1000)
+        ), t as (
+          select id, count(*) as n from r group by id order by id
+        ), b as (
+          update public.floor_balances f set balance = f.balance - t.n, entry_no = f.entry_no + t.n from t where f.id = t.id returning f.id, f.entry_no, f.balance, t.n
+        )
+        insert into public.floor_history (id, entry_no, amount, balance)
+        select b.id, b.entry_no - b.n + i, -1, b.balance + b.n - i from b cross join lateral generate_series(1, b.n) i;
+        """;
+
+    private const string Batch =
+        """
+        select count(*) from credits.deduct_credits_batch((
+          select jsonb_agg(jsonb_build_object('user_id', public.account(1 + (random() * (:accounts - 1))::int), 'action_type', 'weekly_report'))
+          from generate_series(1, 1000)));
+        """;
+
+    private Contestant Sql(string name, string script, int clients, int each = 1) =>
+        new(name, async (time, ct) => each * await Pgbench.RunAsync(server, script, clients, time, ct));
+
+    private Contestant Rows(string name, int rows, string before) => new(name, async (_, ct) =>
+    {
+        await server.RunAsync(before, ct);
+        return await TimedAsync(rows, $"insert into public.reports (user_id, name) select public.account(2), 'a report' from generate_series(1, {rows})", ct);
+    });
+
+    private async Task<double> TimedAsync(int rows, string sql, CancellationToken ct)
+    {
+        var watch = Stopwatch.StartNew();
+        await server.RunAsync(sql, ct);
+        return rows / watch.Elapsed.TotalSeconds;
+    }
+
+    /// <summary>As products do it that lock: four round trips in a transaction.</summary>
+    private async Task<int> ApplicationSideAsync(int caller, Random random, CancellationToken ct)
+    {
+        var id = AnyAccount(random);
+        await using var connection = await server.Source.OpenConnectionAsync(ct);
+        await using var transaction = await connection.BeginTransactionAsync(ct);
+        async Task<object?> Statement(string sql, params object[] arguments)
+        {
+            await using var command = new NpgsqlCommand(sql, connection, transaction);
+            foreach (var argument in arguments)
+                command.Parameters.Add(new NpgsqlParameter { Value = argument });
+            return await command.ExecuteScalarAsync(ct);
+        }
+
+        var price = (decimal)(await Statement("select price from public.naive_prices where action_type = $1", "weekly_report"))!;
+        var balance = (decimal)(await Statement("select balance from public.naive_balances where id = $1 for update", id))!;
+        if (balance < price)
+            return 0;
+        await Statement("update public.naive_balances set balance = $2 where id = $1", id, balance - price);
+        await Statement("insert into public.naive_log (id, action_type, amount) values ($1, $2, $3)", id, "weekly_report", price);
+        await transaction.CommitAsync(ct);
+        return 1;
+    }
+
+    private Guid AnyAccount(Random random) => BenchServer.Account(random.Next(1, server.Accounts + 1));
+
+    private async Task FillAsync(Guid user, int entries, CancellationToken ct)
+    {
+        for (var left = entries; left > 0; left -= 5_000)
+            await server.RunAsync(
+                $"""
+                select count(*) from credits.deduct_credits_batch((
+                  select jsonb_agg(jsonb_build_object('user_id', '{user}'::uuid, 'action_type', 'weekly_report')) from generate_series(1, {Math.Min(left, 5_000)})))
+                """,
+                ct);
+    }
+
+    private async Task RollUpAsync(CancellationToken ct)
+    {
+        Guid? last = null;
+        do
+            last = (await client.RollUpUsageAsync(last, 1000, ct)).LastUserId;
+        while (last is not null);
+    }
+}
