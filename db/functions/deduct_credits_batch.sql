@@ -1,4 +1,7 @@
-create or replace function credits.deduct_credits_batch(p_requests jsonb)
+create or replace function credits.deduct_credits_batch(
+  p_requests jsonb,
+  p_wait boolean default true
+)
 returns table (request_no integer, result jsonb)
 language plpgsql
 volatile
@@ -9,12 +12,13 @@ set enable_mergejoin = off
 set jit = off
 as $$
 declare
-  c_fields constant text[] := '{user_id,action_type,quantity,reference_id,metadata,idempotency_key}';
+  c_fields constant text[] := '{user_id,action_type,quantity,reference_id,metadata,idempotency_key,actor}';
   c_uuid constant text := '^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$';
   v_now timestamptz;
   v_actor text := credits.actor();
   v_results jsonb[];
   v_row record;
+  v_locked jsonb;
   -- The well-formed requests, by wallet and then in their order; the sums are those of their wallet.
   v_numbers integer[];
   v_users uuid[];
@@ -24,6 +28,7 @@ declare
   v_references uuid[];
   v_metadata jsonb[];
   v_keys text[];
+  v_actors text[];
   v_names text[];
   v_prices numeric[];
   v_amounts numeric[];
@@ -55,6 +60,7 @@ begin
           when octet_length(r.item ->> 'metadata') > 16384 then 'metadata: must be at most 16 KB'
           when jsonb_typeof(r.item -> 'idempotency_key') not in ('string', 'null')
             or length(r.item ->> 'idempotency_key') not between 1 and 255 then 'idempotency_key: must have 1 to 255 characters'
+          when jsonb_typeof(r.item -> 'actor') not in ('string', 'null') then 'actor: must be a text'
         end as problem
       from jsonb_array_elements(p_requests) with ordinality as e (value, n)
       cross join lateral (select e.value as item) r
@@ -67,10 +73,10 @@ begin
 
   select array_agg(s.n), array_agg(s.user_id), array_agg(s.credit_type),
     array_agg(s.action_type), array_agg(s.quantity), array_agg(s.reference_id),
-    array_agg(s.metadata), array_agg(s.key), array_agg(s.action_name),
+    array_agg(s.metadata), array_agg(s.key), array_agg(s.actor), array_agg(s.action_name),
     array_agg(s.price), array_agg(s.amount), array_agg(s.running),
     array_agg(s.total), array_agg(s.position), array_agg(s.entries)
-  into v_numbers, v_users, v_credit_types, v_actions, v_quantities, v_references, v_metadata, v_keys, v_names, v_prices, v_amounts,
+  into v_numbers, v_users, v_credit_types, v_actions, v_quantities, v_references, v_metadata, v_keys, v_actors, v_names, v_prices, v_amounts,
     v_running, v_totals, v_positions, v_counts
   from (
     select q.*,
@@ -88,7 +94,8 @@ begin
       from (
         select e.n::integer as n, (e.value ->> 'user_id')::uuid as user_id, e.value ->> 'action_type' as action_type,
           coalesce((e.value ->> 'quantity')::numeric, 1) as quantity, (e.value ->> 'reference_id')::uuid as reference_id,
-          coalesce(nullif(e.value -> 'metadata', 'null'), '{}') as metadata, e.value ->> 'idempotency_key' as key
+          coalesce(nullif(e.value -> 'metadata', 'null'), '{}') as metadata, e.value ->> 'idempotency_key' as key,
+          coalesce(left(e.value ->> 'actor', 255), v_actor) as actor
         from jsonb_array_elements(p_requests) with ordinality as e (value, n)
         where v_results[e.n::integer] is null
       ) r
@@ -99,11 +106,30 @@ begin
   ) s;
 
   -- All wallets first, in order.
-  perform
-  from (select distinct u.user_id, u.credit_type from unnest(v_users, v_credit_types) as u (user_id, credit_type)) u
-  join credits.wallets w on w.user_id = u.user_id and w.credit_type = u.credit_type
-  order by w.user_id, w.credit_type
-  for no key update of w;
+  if p_wait then
+    perform
+    from (select distinct u.user_id, u.credit_type from unnest(v_users, v_credit_types) as u (user_id, credit_type)) u
+    join credits.wallets w on w.user_id = u.user_id and w.credit_type = u.credit_type
+    order by w.user_id, w.credit_type
+    for no key update of w;
+  else
+    select jsonb_object_agg(l.user_id || ' ' || l.credit_type, true) into v_locked
+    from (
+      select w.user_id, w.credit_type
+      from (select distinct u.user_id, u.credit_type from unnest(v_users, v_credit_types) as u (user_id, credit_type)) u
+      join credits.wallets w on w.user_id = u.user_id and w.credit_type = u.credit_type
+      order by w.user_id, w.credit_type
+      for no key update of w skip locked
+    ) l;
+    for v_row in
+      select u.n
+      from unnest(v_numbers, v_users, v_credit_types) as u (n, user_id, credit_type)
+      join credits.wallets w on w.user_id = u.user_id and w.credit_type = u.credit_type
+      where (v_locked ? (u.user_id || ' ' || u.credit_type)) is not true
+    loop
+      v_results[v_row.n] := credits.outcome('busy', '{}');
+    end loop;
+  end if;
   v_now := credits.clock_now();
 
   -- The usual wallets at once: nothing is due, the open slice of a grant covers all their requests, no key was used before. Each row finds its
@@ -115,12 +141,12 @@ begin
         bool_or(k.key is not null or r.key is not null and exists (
           select from credits.charge_keys e where e.user_id = r.user_id and e.credit_type = r.credit_type and e.source = 'erased'
         )) over (partition by r.user_id, r.credit_type) as has_used_keys
-      from unnest(v_numbers, v_users, v_credit_types, v_actions, v_quantities, v_references, v_metadata, v_keys, v_names, v_prices, v_amounts,
+      from unnest(v_numbers, v_users, v_credit_types, v_actions, v_quantities, v_references, v_metadata, v_keys, v_actors, v_names, v_prices, v_amounts,
           v_running, v_totals, v_positions, v_counts)
-        as r (n, user_id, credit_type, action_type, quantity, reference_id, metadata, key, action_name, price, amount, running, total, position, entries)
+        as r (n, user_id, credit_type, action_type, quantity, reference_id, metadata, key, actor, action_name, price, amount, running, total, position, entries)
       join credits.wallets w on w.user_id = r.user_id and w.credit_type = r.credit_type
       left join credits.charge_keys k on k.user_id = r.user_id and k.credit_type = r.credit_type and k.source = 'caller' and k.key = r.key
-      where w.is_active and w.open_remaining > r.total and w.next_due_at > v_now
+      where w.is_active and w.open_remaining > r.total and w.next_due_at > v_now and v_results[r.n] is null
     ), q as materialized (
       select r.*, credits.charged(r.action_type, r.action_name, r.amount, r.balance, r.debt, r.entry_no) as result
       from r
@@ -139,7 +165,7 @@ begin
         (user_id, credit_type, entry_no, created_at, kind, amount, balance_after, action_type, unit_price, quantity, grant_no, reference_id,
           actor, session_role, metadata)
       select q.user_id, q.credit_type, q.entry_no, q.at, 'usage', -q.amount, q.balance, q.action_type, q.price, q.quantity, q.open_grant_no,
-        q.reference_id, v_actor, session_user, q.metadata
+        q.reference_id, q.actor, session_user, q.metadata
       from q
     ), k as (
       insert into credits.charge_keys
@@ -157,17 +183,19 @@ begin
   -- All others one after the other, as if called so; what would raise an error there is an outcome here.
   for i in 1 .. coalesce(cardinality(v_numbers), 0) loop
     continue when v_results[v_numbers[i]] is not null;
+    perform set_config('credits.actor', coalesce(v_actors[i], ''), true);
     v_results[v_numbers[i]] := coalesce(
       credits.refuse_request(v_users[i], v_credit_types[i], v_actions[i], v_quantities[i], v_references[i], v_keys[i]),
       credits.charge(v_users[i], v_actions[i], v_quantities[i], v_references[i], v_metadata[i], 'caller', v_keys[i]));
   end loop;
+  perform set_config('credits.actor', coalesce(v_actor, ''), true);
   return query select r.n::integer, r.result from unnest(v_results) with ordinality as r (result, n);
 end
 $$;
 
-comment on function credits.deduct_credits_batch(jsonb) is
+comment on function credits.deduct_credits_batch(jsonb, boolean) is
   'Charges up to 10,000 requests, each accepted or declined exactly as if deduct_credits_for_action were called for one after the other: an array of '
-  '{user_id, action_type, quantity (1), reference_id, metadata, idempotency_key}. Returns one row per request, in order: request_no (from 1) and the outcome. '
+  '{user_id, action_type, quantity (1), reference_id, metadata, idempotency_key, actor (the setting credits.actor)}. Returns one row per request, in order: request_no (from 1) and the outcome. '
   'What that function would raise for one request is its outcome here, and its neighbours are not touched: code invalid_argument (argument, problem), key_reused '
-  'or key_erased. Locks the wallets of all requests first, by user and credit type in ascending order. Raises UC001 for what is no array of 1 to 10,000 '
+  'or key_erased. Without p_wait, requests for an account that somebody else has locked have code busy, and nobody waits. Locks the wallets of all requests first, by user and credit type in ascending order. Raises UC001 for what is no array of 1 to 10,000 '
   'elements; 40001 (at REPEATABLE READ and above) and 40P01 are to be retried, as a whole.';

@@ -17,6 +17,7 @@ begin
       when 'unknown_action' then 'There is no price for this action.'
       when 'inactive_action' then 'This action is switched off.'
       when 'already_settled' then 'This was settled before, or there is not so much left of it.'
+      when 'busy' then 'Somebody else is at this account; try again.'
       when 'not_found' then 'There is no such thing.'
     end) || p_fields;
 end

@@ -11,12 +11,17 @@ public sealed partial class CreditClient
         CancellationToken ct = default) =>
         Done(await TryDeductAsync(userId, actionType, quantity, referenceId, metadata, idempotencyKey, ct));
 
-    /// <summary>Charges an action at the price of credit_costs, or says why not.</summary>
+    /// <summary>
+    /// Charges an action at the price of credit_costs, or says why not. Calls that are made at the same time are charged together, each by itself: with its own
+    /// outcome, idempotency and cancellation (which ends the waiting; a charge that is under way may still be made).
+    /// </summary>
     public Task<Charge> TryDeductAsync(
         Guid userId, string actionType, decimal quantity = 1, Guid? referenceId = null, JsonObject? metadata = null, string? idempotencyKey = null,
-        CancellationToken ct = default) =>
-        _sql.JsonAsync<Charge>("select credits.deduct_credits_for_action($1, $2, $3, $4, $5, $6)", idempotencyKey, ct,
-            userId, actionType, quantity, referenceId, metadata ?? [], idempotencyKey);
+        CancellationToken ct = default)
+    {
+        var request = new ChargeRequest(userId, actionType, quantity, referenceId, metadata, idempotencyKey);
+        return _lanes is null ? _sql.ChargeAsync(request, ct) : _lanes.ChargeAsync(request, _sql, ct);
+    }
 
     /// <summary>Charges up to 10,000 requests as if one after the other; one outcome per request, in order. Declines and malformed requests are outcomes, not exceptions.</summary>
     public Task<List<Charge>> DeductBatchAsync(IEnumerable<ChargeRequest> requests, CancellationToken ct = default)

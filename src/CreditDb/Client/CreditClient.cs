@@ -12,19 +12,27 @@ public sealed partial class CreditClient
 {
     private readonly SqlCaller _sql;
 
+    /// <summary>Null within a caller's transaction, where every call is made by itself.</summary>
+    private readonly ChargeLanes? _lanes;
+
     /// <summary>A client of the database that the data source connects to.</summary>
     public CreditClient(NpgsqlDataSource dataSource)
         : this(new SqlCaller(dataSource, null, null))
     {
     }
 
-    private CreditClient(SqlCaller sql) => _sql = sql;
+    internal CreditClient(SqlCaller sql)
+        : this(sql, new ChargeLanes(sql))
+    {
+    }
+
+    private CreditClient(SqlCaller sql, ChargeLanes? lanes) => (_sql, _lanes) = (sql, lanes);
 
     /// <summary>The same client within the caller's transaction: what it does is done when that commits, and undone when it rolls back. Nothing is repeated.</summary>
-    public CreditClient In(NpgsqlTransaction transaction) => new(_sql.In(transaction));
+    public CreditClient In(NpgsqlTransaction transaction) => new(_sql.In(transaction), null);
 
     /// <summary>The same client on behalf of somebody, who is kept in every entry as its actor (up to 255 characters).</summary>
-    public CreditClient As(string actor) => new(_sql.As(actor));
+    public CreditClient As(string actor) => new(_sql.As(actor), _lanes);
 
     internal static T Done<T>(T outcome)
         where T : Outcome => outcome.Success ? outcome : throw CreditException.From(outcome);

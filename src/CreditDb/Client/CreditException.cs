@@ -50,6 +50,16 @@ public class CreditException : Exception
         };
     }
 
+    /// <summary>The exception for a request of a batch that would have raised an error by itself; null for any other outcome.</summary>
+    internal static CreditException? OfItem(Charge outcome) => outcome.Code switch
+    {
+        "invalid_argument" => new InvalidArgumentException(
+            $"invalid argument p_{outcome.Argument}: {outcome.Problem}",
+            JsonSerializer.Serialize(new { code = outcome.Code, argument = "p_" + outcome.Argument, problem = outcome.Problem }), null),
+        "key_reused" or "key_erased" => new IdempotencyKeyException(outcome.Error!, outcome.Code, null, null),
+        _ => null,
+    };
+
     private static string? Text(string? detail, string property) =>
         detail is not null && JsonDocument.Parse(detail).RootElement.TryGetProperty(property, out var value) ? value.ToString() : null;
 

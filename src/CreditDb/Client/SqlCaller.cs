@@ -35,6 +35,9 @@ internal sealed class SqlCaller(NpgsqlDataSource source, NpgsqlTransaction? tran
 
     public SqlCaller In(NpgsqlTransaction other) => new(source, other, actor);
 
+    /// <summary>On whose behalf, kept in every entry; null: nobody's in particular.</summary>
+    public string? Actor => actor;
+
     public SqlCaller As(string? other) => new(source, transaction, other);
 
     /// <summary>
@@ -47,6 +50,11 @@ internal sealed class SqlCaller(NpgsqlDataSource source, NpgsqlTransaction? tran
             await reader.ReadAsync(token);
             return JsonSerializer.Deserialize<T>(reader.GetString(0), Json)!;
         }, arguments, ct);
+
+    /// <summary>Charges one request by itself.</summary>
+    public Task<Charge> ChargeAsync(ChargeRequest request, CancellationToken ct) => JsonAsync<Charge>(
+        "select credits.deduct_credits_for_action($1, $2, $3, $4, $5, $6)", request.IdempotencyKey, ct,
+        request.UserId, request.ActionType, request.Quantity, request.ReferenceId, request.Metadata ?? [], request.IdempotencyKey);
 
     public Task<object?> ScalarAsync(string sql, string? key, CancellationToken ct, params object?[] arguments) =>
         RunAsync(sql, key, async (reader, token) => await reader.ReadAsync(token) ? reader.GetValue(0) : null, arguments, ct);
