@@ -12,54 +12,88 @@ returns table (
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
--- One statement over many tables: compiling it costs more than it saves.
+-- One statement over many tables: compiling it costs more than it saves. Its memory is that of a thousand users' facts, not of their entries.
 set jit = off
+set work_mem = '64MB'
 as $$
 #variable_conflict use_column
 begin
   return query
     with wallets as (
       select w.* from credits.wallets w where w.user_id between p_from and p_to
-    ), entries as (
+    ), entries as not materialized (
+      select n.*, false as is_archived from credits.credit_ledger n where n.user_id between p_from and p_to and n.kind <> 'opening'
+      union all
+      select a.*, true from credits.credit_ledger_archive a where a.user_id between p_from and p_to
+    ), facts as materialized (
+      -- The one look at every entry: what each leaves of a running balance, and which wallets have an entry that is wrong by itself.
+      select s.user_id, s.credit_type, s.grant_no, s.is_archived, max(s.entry_no) as entry_no, max(s.created_at) as entry_at, sum(s.amount) as amount,
+        bool_or(s.entry_no <> s.earlier_no + 1 or s.balance_after <> s.earlier_balance + s.amount or s.created_at < s.earlier_at
+          or not s.is_priced and s.kind = 'usage' or s.kind not in ('grant', 'usage', 'hold', 'release', 'refund', 'expiry', 'revocation', 'adjustment', 'debt')
+        ) as is_wrong
+      from (
+        select l.user_id, l.credit_type, l.grant_no, l.is_archived, l.entry_no, l.created_at, l.amount, l.balance_after, l.kind,
+          (l.amount = -round(l.unit_price * l.quantity, 6) and l.amount <= 0 and l.action_type is not null) is true as is_priced,
+          lag(l.entry_no, 1, 0::bigint) over by_number as earlier_no,
+          lag(l.balance_after, 1, 0::numeric) over by_number as earlier_balance,
+          lag(l.created_at) over by_number as earlier_at
+        from entries l
+        window by_number as (partition by l.user_id, l.credit_type order by l.entry_no)
+      ) s
+      group by s.user_id, s.credit_type, s.grant_no, s.is_archived
+    ), doubtful as materialized (
       select l.*,
         lag(l.entry_no, 1, 0::bigint) over by_number + 1 as expected_no,
         lag(l.balance_after, 1, 0::numeric) over by_number + l.amount as expected_balance,
         lag(l.created_at) over by_number as earlier_at
-      from (
-        select n.*, false as is_archived from credits.credit_ledger n where n.user_id between p_from and p_to and n.kind <> 'opening'
-        union all
-        select a.*, true from credits.credit_ledger_archive a where a.user_id between p_from and p_to
-      ) l
+      from (select distinct f.user_id, f.credit_type from facts f where f.is_wrong) f
+      join entries l on l.user_id = f.user_id and l.credit_type = f.credit_type
       window by_number as (partition by l.user_id, l.credit_type order by l.entry_no)
-    ), openings as (
-      select l.* from credits.credit_ledger l where l.user_id between p_from and p_to and l.kind = 'opening'
+    ), noted as materialized (
+      -- All but what a direct charge leaves, which is an amount taken from a grant.
+      select n.*, false as is_archived
+      from credits.credit_ledger n
+      where n.user_id between p_from and p_to
+        and (n.kind <> 'usage' or n.grant_no is null or n.allocations is not null or n.row_source is not null or n.counted_in is not null
+          or n.duration_seconds is not null or n.related_entry_no is not null or n.reference is not null)
+      union all
+      select a.*, true
+      from credits.credit_ledger_archive a
+      where a.user_id between p_from and p_to
+        and (a.kind <> 'usage' or a.grant_no is null or a.allocations is not null or a.row_source is not null or a.counted_in is not null
+          or a.duration_seconds is not null or a.related_entry_no is not null or a.reference is not null)
+    ), openings as not materialized (
+      select n.* from noted n where n.kind = 'opening'
+    ), special as not materialized (
+      select n.* from noted n where n.kind <> 'opening'
     ), archived as (
       select distinct on (a.user_id, a.credit_type) a.user_id, a.credit_type, a.entry_no, a.created_at, a.balance_after
       from credits.credit_ledger_archive a
       where a.user_id between p_from and p_to
       order by a.user_id, a.credit_type, a.entry_no desc
     ), books as (
-      select e.user_id, e.credit_type, max(e.entry_no) as entry_no, sum(e.amount) as amount, max(e.created_at) as entry_at
-      from entries e
-      group by e.user_id, e.credit_type
-    ), movements as (
-      -- What each entry took from a grant (below zero) or gave to it.
-      select e.user_id, e.credit_type, e.entry_no, e.grant_no, e.amount, e.is_archived
-      from entries e
-      where e.grant_no is not null
-      union all
-      select e.user_id, e.credit_type, e.entry_no, (d.value ->> 'grant')::bigint, sign(e.amount) * (d.value ->> 'amount')::numeric, e.is_archived
-      from entries e
+      select f.user_id, f.credit_type, max(f.entry_no) as entry_no, sum(f.amount) as amount, max(f.entry_at) as entry_at
+      from facts f
+      group by f.user_id, f.credit_type
+    ), parts as (
+      select e.user_id, e.credit_type, e.entry_no, (d.value ->> 'grant')::bigint as grant_no, sign(e.amount) * (d.value ->> 'amount')::numeric as amount,
+        d.value ->> 'source' as source, e.is_archived
+      from special e
       cross join lateral jsonb_array_elements(case jsonb_typeof(e.allocations) when 'array' then e.allocations else '[]' end) d
       where e.allocations is not null
+    ), movements as (
+      -- What was taken from a grant (below zero) or given to it.
+      select f.user_id, f.credit_type, f.grant_no, f.amount, f.is_archived from facts f where f.grant_no is not null
+      union all
+      select p.user_id, p.credit_type, p.grant_no, p.amount, p.is_archived from parts p
     ), drawn as (
       select m.user_id, m.credit_type, m.grant_no, sum(m.amount) as amount
       from movements m
       group by m.user_id, m.credit_type, m.grant_no
     ), allocated as (
-      select m.user_id, m.credit_type, m.entry_no, sum(m.amount) as amount
-      from movements m
-      group by m.user_id, m.credit_type, m.entry_no
+      select p.user_id, p.credit_type, p.entry_no, sum(p.amount) as amount
+      from parts p
+      group by p.user_id, p.credit_type, p.entry_no
     ), grants as (
       select g.* from credits.credit_grants g where g.user_id between p_from and p_to
     ), remaining as (
@@ -103,25 +137,25 @@ begin
     where coalesce(m.amount, 0) <> coalesce(o.amount, 0)
     union all
     select e.user_id, e.credit_type, 'entry number', e.expected_no::text, e.entry_no::text
-    from entries e where e.entry_no <> e.expected_no
+    from doubtful e where e.entry_no <> e.expected_no
     union all
     select e.user_id, e.credit_type, format('balance after entry %s', e.entry_no), e.expected_balance::text, e.balance_after::text
-    from entries e where e.balance_after <> e.expected_balance
+    from doubtful e where e.balance_after <> e.expected_balance
     union all
     select e.user_id, e.credit_type, format('kind and price of entry %s', e.entry_no), 'a known kind; action, price and quantity for usage', e.kind
-    from entries e
+    from doubtful e
     where e.kind not in ('grant', 'usage', 'hold', 'release', 'refund', 'expiry', 'revocation', 'adjustment', 'debt')
       or (e.kind = 'usage' and (e.amount > 0 or num_nulls(e.action_type, e.unit_price, e.quantity) > 0))
     union all
     select e.user_id, e.credit_type, format('amount of entry %s against its price', e.entry_no),
       (-credits.price_of(e.unit_price, e.quantity))::text, e.amount::text
-    from entries e
+    from doubtful e
     where e.kind = 'usage' and e.amount <> -round(e.unit_price * e.quantity, 6) and e.amount <> -credits.price_of(e.unit_price, e.quantity)
     union all
     select g.user_id, g.credit_type, format('grant %s against its entry', g.grant_no), coalesce(e.kind || ' of ' || e.amount, 'none'),
       g.source || ' grant of ' || g.amount
     from grants g
-    left join entries e on e.user_id = g.user_id and e.credit_type = g.credit_type and e.entry_no = g.grant_no
+    left join special e on e.user_id = g.user_id and e.credit_type = g.credit_type and e.entry_no = g.grant_no
     where (e.kind in ('grant', 'refund'), e.amount) is distinct from (true, g.amount)
       or exists (
         select from jsonb_array_elements(case jsonb_typeof(e.allocations) when 'array' then e.allocations else '[]' end) d
@@ -130,7 +164,7 @@ begin
     select w.user_id, w.credit_type, 'held by the wallet against the ledger', coalesce(-h.amount, 0)::text, w.held::text
     from wallets w
     left join (
-      select e.user_id, e.credit_type, sum(e.amount) as amount from entries e where e.kind in ('hold', 'release') group by e.user_id, e.credit_type
+      select e.user_id, e.credit_type, sum(e.amount) as amount from special e where e.kind in ('hold', 'release') group by e.user_id, e.credit_type
     ) h on h.user_id = w.user_id and h.credit_type = w.credit_type
     where coalesce(-h.amount, 0) <> w.held
     union all
@@ -148,7 +182,7 @@ begin
       format('hold of reservation %s', coalesce(r.reservation_id, e.reference_id)),
       case when e.entry_no is null then 'none' else format('%s x %s %s: %s from %s', e.quantity, e.unit_price, e.action_type, -e.amount, e.allocations) end,
       case when r.user_id is null then 'none' else format('%s x %s %s: %s from %s', r.quantity, r.unit_price, r.action_type, r.amount, r.allocations) end
-    from (select * from entries e where e.kind = 'hold') e
+    from (select * from special e where e.kind = 'hold') e
     full join (select * from credits.credit_reservations r where r.user_id between p_from and p_to) r
       on r.user_id = e.user_id and r.credit_type = e.credit_type and r.hold_entry_no = e.entry_no and r.reservation_id = e.reference_id
     where (e.action_type, e.unit_price, e.quantity, -e.amount, e.allocations)
@@ -157,7 +191,7 @@ begin
     select r.user_id, r.credit_type, format('settlement of reservation %s', r.reservation_id),
       case r.status when 'committed' then 'usage' else 'release' end, coalesce(e.kind, 'none')
     from credits.credit_reservations r
-    left join entries e on e.user_id = r.user_id and e.credit_type = r.credit_type and e.entry_no = r.settled_entry_no
+    left join special e on e.user_id = r.user_id and e.credit_type = r.credit_type and e.entry_no = r.settled_entry_no
       and e.reference_id = r.reservation_id
     where r.user_id between p_from and p_to and r.status <> 'held'
       and e.kind is distinct from case r.status when 'committed' then 'usage' else 'release' end
@@ -174,7 +208,7 @@ begin
     union all
     select coalesce(e.user_id, r.user_id), coalesce(e.credit_type, r.credit_type), format('amount of refund %s', coalesce(e.entry_no, r.refund_no)),
       coalesce(r.amount::text, 'none'), coalesce(e.amount::text, 'none')
-    from (select * from entries e where e.kind = 'refund') e
+    from (select * from special e where e.kind = 'refund') e
     full join (select * from credits.credit_refunds r where r.user_id between p_from and p_to) r
       on r.user_id = e.user_id and r.credit_type = e.credit_type and r.log_id = e.related_entry_no and r.refund_no = e.entry_no
     where r.amount is distinct from e.amount
@@ -193,7 +227,7 @@ begin
     from credits.credit_purchases p
     left join (
       select e.user_id, e.related_entry_no, sum(e.amount) as amount
-      from entries e
+      from special e
       where e.credit_type = 'credits' and e.kind in ('revocation', 'debt', 'adjustment', 'grant') and e.related_entry_no is not null
       group by e.user_id, e.related_entry_no
     ) e on e.user_id = p.user_id and e.related_entry_no = p.grant_no
@@ -221,7 +255,7 @@ begin
     full join (
       select c.user_id, c.action_type, c.counter, sum(c.quantity) as quantity
       from (
-        select e.user_id, e.action_type, e.counted_in as counter, e.quantity from entries e where e.counted_in is not null
+        select e.user_id, e.action_type, e.counted_in as counter, e.quantity from special e where e.counted_in is not null
         union all
         select r.user_id, r.action_type, r.limit_period || ' ' || r.limit_period_no, r.quantity
         from credits.credit_reservations r
@@ -234,11 +268,7 @@ begin
     select w.user_id, w.credit_type, 'debt of refunded purchases', coalesce(-d.amount, 0)::text, w.purchase_debt::text
     from wallets w
     left join (
-      select e.user_id, e.credit_type, sum(sign(e.amount) * (d.value ->> 'amount')::numeric) as amount
-      from entries e
-      cross join lateral jsonb_array_elements(case jsonb_typeof(e.allocations) when 'array' then e.allocations else '[]' end) d
-      where d.value ->> 'source' = 'purchase_debt'
-      group by e.user_id, e.credit_type
+      select p.user_id, p.credit_type, sum(p.amount) as amount from parts p where p.source = 'purchase_debt' group by p.user_id, p.credit_type
     ) d on d.user_id = w.user_id and d.credit_type = w.credit_type
     where coalesce(-d.amount, 0) <> w.purchase_debt
     union all
@@ -248,7 +278,7 @@ begin
     from (select * from credits.chat_sessions s where s.user_id between p_from and p_to) s
     full join (
       select e.user_id, e.credit_type, e.reference_id, e.action_type, sum(e.amount) as amount, sum(e.quantity) as quantity
-      from entries e
+      from special e
       where e.kind = 'usage' and e.reference = 'chat session'
       group by e.user_id, e.credit_type, e.reference_id, e.action_type
     ) e on e.user_id = s.user_id and e.credit_type = s.credit_type and e.reference_id = s.session_id and e.action_type = s.action_type
@@ -302,12 +332,13 @@ begin
       or num_nulls(w.open_grant_no, w.open_remaining) not in (0, 2)
     union all
     select e.user_id, e.credit_type, format('time of entry %s is before the one before it', e.entry_no), e.earlier_at::text, e.created_at::text
-    from entries e where e.created_at < e.earlier_at
+    from doubtful e where e.created_at < e.earlier_at
     union all
     select e.user_id, e.credit_type, format('allocations of entry %s', e.entry_no), e.amount::text, coalesce(a.amount, 0)::text
-    from entries e
+    from special e
     left join allocated a on a.user_id = e.user_id and a.credit_type = e.credit_type and a.entry_no = e.entry_no
-    where coalesce(a.amount, 0) <> e.amount or (e.grant_no is not null and e.allocations is not null) or jsonb_typeof(e.allocations) <> 'array'
+    where (e.grant_no is null or e.allocations is not null) and coalesce(a.amount, 0) <> e.amount or (e.grant_no is not null and e.allocations is not null)
+      or jsonb_typeof(e.allocations) <> 'array'
     union all
     select coalesce(w.user_id, b.user_id), coalesce(w.credit_type, b.credit_type), 'newest entry number of the wallet',
       coalesce(b.entry_no, 0)::text, w.entry_no::text
@@ -341,12 +372,17 @@ begin
     union all
     select k.user_id, k.credit_type, format('entry of the key %s of %s', k.key, k.source), k.entry_no::text, 'none'
     from credits.charge_keys k
-    left join entries e on e.user_id = k.user_id and e.credit_type = k.credit_type and e.entry_no = k.entry_no
-    where k.user_id between p_from and p_to and k.entry_no is not null
-      and (e.entry_no is null or (k.source <> 'caller' and (e.row_source, e.row_id) is distinct from (k.source, k.key)))
+    left join books b on b.user_id = k.user_id and b.credit_type = k.credit_type
+    where k.user_id between p_from and p_to and k.source = 'caller' and (k.entry_no between 1 and b.entry_no) is false
+    union all
+    select k.user_id, k.credit_type, format('entry of the key %s of %s', k.key, k.source), k.entry_no::text, 'none'
+    from credits.charge_keys k
+    left join special e on e.user_id = k.user_id and e.credit_type = k.credit_type and e.entry_no = k.entry_no
+    where k.user_id between p_from and p_to and k.source <> 'caller' and k.entry_no is not null
+      and (e.row_source, e.row_id) is distinct from (k.source, k.key)
     union all
     select e.user_id, e.credit_type, format('key of entry %s, charged for %s of %s', e.entry_no, e.row_id, e.row_source), e.entry_no::text, 'none'
-    from entries e
+    from special e
     left join credits.charge_keys k on k.user_id = e.user_id and k.credit_type = e.credit_type and k.source = e.row_source and k.key = e.row_id
     where e.row_source is not null and k.entry_no is distinct from e.entry_no
     union all
@@ -378,7 +414,7 @@ begin
     select a.user_id, null, 'minutes of charged calls', coalesce(m.minutes, 0)::text, a.total_minutes_used::text
     from credits.accounts a
     left join (
-      select e.user_id, sum(e.quantity)::bigint as minutes from entries e where e.duration_seconds is not null group by e.user_id
+      select e.user_id, sum(e.quantity)::bigint as minutes from special e where e.duration_seconds is not null group by e.user_id
     ) m on m.user_id = a.user_id
     where a.user_id between p_from and p_to and coalesce(m.minutes, 0) <> a.total_minutes_used;
 end
