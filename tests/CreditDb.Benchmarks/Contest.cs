@@ -20,6 +20,13 @@ internal sealed record Contest(string Title, IReadOnlyList<Contestant> Contestan
         await bars.Progress().StartAsync(async progress =>
         {
             var task = progress.AddTask(Title, maxValue: rounds * Contestants.Count);
+            // What is compiled or cached on the way is not what is measured.
+            foreach (var contestant in rounds > 1 ? Contestants : [])
+            {
+                task.Description = Markup.Escape($"{Title}: warm up");
+                await contestant.RunAsync(TimeSpan.FromSeconds(1), ct);
+            }
+
             for (var round = 0; round < rounds; round++)
             {
                 foreach (var contestant in Contestants)

@@ -30,8 +30,9 @@ internal static partial class Pgbench
             var (output, error) = (process.StandardOutput.ReadToEndAsync(ct), process.StandardError.ReadToEndAsync(ct));
             await process.WaitForExitAsync(ct);
             var tps = Tps().Match(await output);
-            return process.ExitCode == 0 && tps.Success
-                ? double.Parse(tps.Groups[1].ValueSpan, CultureInfo.InvariantCulture)
+            // It has no rate for nothing done.
+            return process.ExitCode == 0
+                ? tps.Success ? double.Parse(tps.Groups[1].ValueSpan, CultureInfo.InvariantCulture) : 0
                 : throw new InvalidOperationException($"pgbench failed: {await error}\n{await output}");
         }
         finally

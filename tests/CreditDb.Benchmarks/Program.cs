@@ -10,13 +10,14 @@ var rounds = new Option<int>("--rounds") { Description = "How often each contest
 var seconds = new Option<int>("--seconds") { Description = "How long each run takes.", DefaultValueFactory = _ => 5 };
 var accounts = new Option<int>("--accounts") { Description = "How many accounts there are.", DefaultValueFactory = _ => 100_000 };
 var entries = new Option<int>("--entries") { Description = "How many entries the old account of the scenario age has.", DefaultValueFactory = _ => 5_000_000 };
+var rows = new Option<int>("--rows") { Description = "How many rows the scenario bulk inserts.", DefaultValueFactory = _ => 20_000 };
 var external = new Option<string[]>("--external")
 {
     Description = "Another contestant of the scenario charge: name=script.sql,connection string; the script is pgbench's.",
     DefaultValueFactory = _ => [],
 };
 var page = new Option<FileInfo?>("--page") { Description = "Write the results as Markdown to this file (docs/benchmarks.md)." };
-var root = new RootCommand("Measures CreditDb beside what else one would use, on a PostgreSQL of its own.") { scenario, rounds, seconds, accounts, entries, external, page };
+var root = new RootCommand("Measures CreditDb beside what else one would use, on a PostgreSQL of its own.") { scenario, rounds, seconds, accounts, entries, rows, external, page };
 root.SetAction(async (arguments, ct) =>
 {
     var console = AnsiConsole.Console;
@@ -34,7 +35,7 @@ root.SetAction(async (arguments, ct) =>
             "charge" => scenarios.Charges(16, others),
             "batch" => scenarios.Batches(16),
             "hot" => scenarios.Hot(64),
-            "bulk" => scenarios.Bulk(),
+            "bulk" => scenarios.Bulk(arguments.GetValue(rows)),
             "age" => await scenarios.AgeAsync(arguments.GetValue(entries), ct),
             _ => scenarios.Verify(),
         };

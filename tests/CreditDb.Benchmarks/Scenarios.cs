@@ -30,11 +30,7 @@ internal sealed class Scenarios(BenchServer server, CreditClient client, BenchHo
             Sql("deduct_credits_for_action", Charge, clients),
             Sql("deduct_credits_for_action, idempotency key", Keyed, clients),
             Sql("insert into a table that charges", $"{RandomAccount}insert into public.reports (user_id, name) values ({Account}, 'a report');", clients),
-            new("the library, DeductAsync", (time, ct) => Contest.CallersAsync(clients, time, async (_, random, token) =>
-            {
-                await client.DeductAsync(AnyAccount(random), "weekly_report", ct: token);
-                return 1;
-            }, ct)),
+            new("the library, DeductAsync", (time, ct) => Contest.CallersAsync(clients, time, LibraryAsync, ct)),
             new("the HTTP API, POST /api/credits/deduct", (time, ct) => Contest.CallersAsync(clients, time, (_, random, token) => host.DeductAsync(AnyAccount(random), token), ct)),
             .. others,
         ],
@@ -54,10 +50,12 @@ internal sealed class Scenarios(BenchServer server, CreditClient client, BenchHo
             Sql("deduct_credits_for_action", Charge, clients),
             Sql("set-based update and insert, 1 client", SetBased, 1, 1000),
             Sql("deduct_credits_batch, 1 client", Batch, 1, 1000),
+            new("the library, 1,000 callers of DeductAsync", (time, ct) => Contest.CallersAsync(1000, time, LibraryAsync, ct)),
         ],
         [
             new("deduct_credits_batch, 1 client", "deduct_credits_for_action", 6),
             new("deduct_credits_batch, 1 client", "set-based update and insert, 1 client", 0.75),
+            new("the library, 1,000 callers of DeductAsync", "deduct_credits_for_action", 9),
         ]);
 
     /// <summary>Everybody at one account.</summary>
@@ -75,18 +73,18 @@ internal sealed class Scenarios(BenchServer server, CreditClient client, BenchHo
         [new("the HTTP API, POST /api/credits/deduct", "deduct_credits_for_action", 20), new("the library, DeductAsync", "deduct_credits_for_action", 20)]);
 
     /// <summary>Rows that charge, inserted by the thousand for one user.</summary>
-    public Contest Bulk() => new(
+    public Contest Bulk(int rows) => new(
         "Bulk insert into a table that charges, rows of one user",
         [
-            Rows("20,000 rows, trigger disabled", 20_000, "alter table public.reports disable trigger user"),
-            Rows("20,000 rows", 20_000, "alter table public.reports enable trigger user"),
-            Rows("1,000 rows", 1_000, "alter table public.reports enable trigger user"),
-            new("20,000 single-row inserts, one transaction", (_, ct) => TimedAsync(20_000,
-                "do $$ begin for i in 1 .. 20000 loop insert into public.reports (user_id, name) values (public.account(2), 'a report'); end loop; end $$", ct)),
+            Rows($"{rows:N0} rows, trigger disabled", rows, "alter table public.reports disable trigger user"),
+            Rows($"{rows:N0} rows", rows, "alter table public.reports enable trigger user"),
+            Rows($"{rows / 20:N0} rows", rows / 20, "alter table public.reports enable trigger user"),
+            new($"{rows:N0} single-row inserts, one transaction", (_, ct) => TimedAsync(
+                rows, $"do $$ begin for i in 1 .. {rows} loop insert into public.reports (user_id, name) values (public.account(2), 'a report'); end loop; end $$", ct)),
         ],
         [
-            new("20,000 rows", "20,000 rows, trigger disabled", 0.25),
-            new("20,000 rows", "1,000 rows", 0.85),
+            new($"{rows:N0} rows", $"{rows:N0} rows, trigger disabled", 0.25),
+            new($"{rows:N0} rows", $"{rows / 20:N0} rows", 0.85),
         ]);
 
     /// <summary>Reading an old account beside a young one.</summary>
@@ -105,7 +103,7 @@ internal sealed class Scenarios(BenchServer server, CreditClient client, BenchHo
             ("balance", "select credits.get_credit_balance(public.account({0}))"),
             ("stats", "select credits.get_usage_stats(public.account({0}))"),
             ("feature usage", "select * from credits.get_feature_usage(public.account({0}))"),
-            ("first page of logs", "select * from credits.credit_usage_logs where user_id = public.account({0}) order by id desc limit 50"),
+            ("first page of logs", "select * from credits.credit_usage_logs where user_id = public.account({0}) and credit_type = 'credits' order by id desc limit 50"),
         })
         {
             contestants.Add(Sql($"{name}, 1,000 entries", string.Format(CultureInfo.InvariantCulture, sql, 3) + ";", 1));
@@ -168,6 +166,12 @@ internal sealed class Scenarios(BenchServer server, CreditClient client, BenchHo
         var watch = Stopwatch.StartNew();
         await server.RunAsync(sql, ct);
         return rows / watch.Elapsed.TotalSeconds;
+    }
+
+    private async Task<int> LibraryAsync(int caller, Random random, CancellationToken ct)
+    {
+        await client.DeductAsync(AnyAccount(random), "weekly_report", ct: ct);
+        return 1;
     }
 
     /// <summary>As products do it that lock: four round trips in a transaction.</summary>
