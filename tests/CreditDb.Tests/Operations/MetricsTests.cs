@@ -7,6 +7,8 @@ using CreditDb.Tests.Api;
 
 namespace CreditDb.Tests.Operations;
 
+/// <summary>What /metrics says. Alone, as every host in a process counts into the same instruments.</summary>
+[Collection(nameof(Alone))]
 public sealed partial class MetricsTests(ApiHost host) : IClassFixture<ApiHost>
 {
     private static CancellationToken Ct => TestContext.Current.CancellationToken;
@@ -205,3 +207,6 @@ public sealed partial class MetricsTests(ApiHost host) : IClassFixture<ApiHost>
     [GeneratedRegex("le=\"([^\"]+)\"")]
     private static partial Regex Le();
 }
+
+[CollectionDefinition(nameof(Alone), DisableParallelization = true)]
+public sealed class Alone;

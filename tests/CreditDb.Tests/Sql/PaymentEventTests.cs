@@ -40,7 +40,7 @@ public sealed class PaymentEventTests(TestDatabase db) : IClassFixture<TestDatab
     [MemberData(nameof(Stories))]
     public async Task Every_order_of_the_same_events_ends_the_same(string story, string status, long refunded, decimal balance)
     {
-        foreach (var order in Permutations(story.Split(' ')))
+        foreach (var order in Orders(story.Split(' ')))
         {
             var (user, purchase, payment) = await Begun();
             foreach (var step in order)
@@ -318,7 +318,7 @@ public sealed class PaymentEventTests(TestDatabase db) : IClassFixture<TestDatab
     [MemberData(nameof(Disputes))]
     public async Task Several_disputes_and_refunds_of_a_payment_take_the_same_in_every_order(string story, long refunded)
     {
-        foreach (var order in Permutations(story.Split(' ')))
+        foreach (var order in Orders(story.Split(' ')))
         {
             var (user, purchase, payment) = await Begun();
             await Sent("completed", user, purchase, payment, 500);
@@ -606,6 +606,15 @@ public sealed class PaymentEventTests(TestDatabase db) : IClassFixture<TestDatab
         NpgsqlConnection connection, string id, string kind, Guid? user, Guid? purchase, string? payment, long? amount, string? currency = "USD") => connection.Json(
         "select credits.apply_payment_event('stripe', $1, $2, $3::uuid, $4::uuid, $5, $6::bigint, $7, $8)",
         id, kind, user, purchase, payment, amount, currency, kind.StartsWith("dispute", StringComparison.Ordinal) ? "du " + payment : null);
+
+    /// <summary>All orders of a few events; of many, every fourth, another one each run. CREDITDB_PROPERTY_SEQUENCES=1000 takes all of them.</summary>
+    private static IEnumerable<string[]> Orders(string[] of)
+    {
+        var all = Permutations(of).ToList();
+        var step = all.Count <= 24 || Model.ModelTests.Setting("CREDITDB_PROPERTY_SEQUENCES", 0) >= 1000 ? 1 : 4;
+        var first = Random.Shared.Next(step);
+        return all.Where((_, i) => i % step == first);
+    }
 
     private static IEnumerable<string[]> Permutations(string[] of) => of.Length <= 1
         ? [of]
