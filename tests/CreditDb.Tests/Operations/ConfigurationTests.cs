@@ -65,12 +65,9 @@ public sealed partial class ConfigurationTests(ApiHost host, TestServer server) 
     [InlineData("--Operations:DrainSeconds=-1", "DrainSeconds")]
     [InlineData("--Operations:ShutdownSeconds=soon", "Operations:ShutdownSeconds")]
     [InlineData("--Operations:DrainSecond=1", "DrainSecond")]
-    [InlineData("--Operations:MetricsAreOpen=perhaps", "Operations:MetricsAreOpen")]
     [InlineData("--Access:CorsOrigins:0=https://a.example/path", "Access:CorsOrigins")]
-    [InlineData("--Access:TokenMinute=3", "TokenMinute")]
     [InlineData("--Access:UserMetadataBytes=-1", "UserMetadataBytes")]
     [InlineData("--Database:Migrate=never", "Database:Migrate")]
-    [InlineData("--Database:Migrated=true", "Migrated")]
     [InlineData("--Database:RolePrefix=Credit-DB", "RolePrefix")]
     [InlineData("--ConnectionStrings:CreditDb=Host=;Pass word=hidden", "ConnectionStrings:CreditDb")]
     public async Task A_wrong_setting_stops_the_host_and_is_named(string setting, string name)
