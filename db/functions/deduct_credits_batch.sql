@@ -9,6 +9,8 @@ security definer
 set search_path = pg_catalog, pg_temp
 set enable_hashjoin = off
 set enable_mergejoin = off
+-- Planning takes longer than a small batch, and there is but one good plan.
+set plan_cache_mode = force_generic_plan
 set jit = off
 as $$
 declare
@@ -95,7 +97,7 @@ begin
         select e.n::integer as n, (e.value ->> 'user_id')::uuid as user_id, e.value ->> 'action_type' as action_type,
           coalesce((e.value ->> 'quantity')::numeric, 1) as quantity, (e.value ->> 'reference_id')::uuid as reference_id,
           coalesce(nullif(e.value -> 'metadata', 'null'), '{}') as metadata, e.value ->> 'idempotency_key' as key,
-          coalesce(left(e.value ->> 'actor', 255), v_actor) as actor
+          coalesce(nullif(left(e.value ->> 'actor', 255), ''), v_actor) as actor
         from jsonb_array_elements(p_requests) with ordinality as e (value, n)
         where v_results[e.n::integer] is null
       ) r
@@ -105,13 +107,16 @@ begin
     order by q.user_id, q.credit_type, q.n
   ) s;
 
-  -- All wallets first, in order.
+  -- All wallets first, in order. One that is opened after this was not locked by it, and is left to those that are charged one by one.
   if p_wait then
-    perform
-    from (select distinct u.user_id, u.credit_type from unnest(v_users, v_credit_types) as u (user_id, credit_type)) u
-    join credits.wallets w on w.user_id = u.user_id and w.credit_type = u.credit_type
-    order by w.user_id, w.credit_type
-    for no key update of w;
+    select jsonb_object_agg(l.user_id || ' ' || l.credit_type, true) into v_locked
+    from (
+      select w.user_id, w.credit_type
+      from (select distinct u.user_id, u.credit_type from unnest(v_users, v_credit_types) as u (user_id, credit_type)) u
+      join credits.wallets w on w.user_id = u.user_id and w.credit_type = u.credit_type
+      order by w.user_id, w.credit_type
+      for no key update of w
+    ) l;
   else
     select jsonb_object_agg(l.user_id || ' ' || l.credit_type, true) into v_locked
     from (
@@ -146,7 +151,7 @@ begin
         as r (n, user_id, credit_type, action_type, quantity, reference_id, metadata, key, actor, action_name, price, amount, running, total, position, entries)
       join credits.wallets w on w.user_id = r.user_id and w.credit_type = r.credit_type
       left join credits.charge_keys k on k.user_id = r.user_id and k.credit_type = r.credit_type and k.source = 'caller' and k.key = r.key
-      where w.is_active and w.open_remaining > r.total and w.next_due_at > v_now and v_results[r.n] is null
+      where v_locked ? (r.user_id || ' ' || r.credit_type) and w.is_active and w.open_remaining > r.total and w.next_due_at > v_now
     ), q as materialized (
       select r.*, credits.charged(r.action_type, r.action_name, r.amount, r.balance, r.debt, r.entry_no) as result
       from r
@@ -197,5 +202,5 @@ comment on function credits.deduct_credits_batch(jsonb, boolean) is
   'Charges up to 10,000 requests, each accepted or declined exactly as if deduct_credits_for_action were called for one after the other: an array of '
   '{user_id, action_type, quantity (1), reference_id, metadata, idempotency_key, actor (the setting credits.actor)}. Returns one row per request, in order: request_no (from 1) and the outcome. '
   'What that function would raise for one request is its outcome here, and its neighbours are not touched: code invalid_argument (argument, problem), key_reused '
-  'or key_erased. Without p_wait, requests for an account that somebody else has locked have code busy, and nobody waits. Locks the wallets of all requests first, by user and credit type in ascending order. Raises UC001 for what is no array of 1 to 10,000 '
+  'or key_erased. Without p_wait, requests for a wallet that somebody else has locked have code busy; only opening a wallet waits for the account. Locks the wallets of all requests first, by user and credit type in ascending order. Raises UC001 for what is no array of 1 to 10,000 '
   'elements; 40001 (at REPEATABLE READ and above) and 40P01 are to be retried, as a whole.';

@@ -373,7 +373,7 @@ begin
     select k.user_id, k.credit_type, format('entry of the key %s of %s', k.key, k.source), k.entry_no::text, 'none'
     from credits.charge_keys k
     left join books b on b.user_id = k.user_id and b.credit_type = k.credit_type
-    where k.user_id between p_from and p_to and k.source = 'caller' and (k.entry_no between 1 and b.entry_no) is false
+    where k.user_id between p_from and p_to and k.source = 'caller' and k.entry_no is not null and (k.entry_no between 1 and b.entry_no) is not true
     union all
     select k.user_id, k.credit_type, format('entry of the key %s of %s', k.key, k.source), k.entry_no::text, 'none'
     from credits.charge_keys k

@@ -27,9 +27,7 @@ internal static class ConnectionSettings
     {
         try
         {
-            var settings = text.StartsWith("postgres", StringComparison.Ordinal) && Uri.TryCreate(text, UriKind.Absolute, out var url)
-                ? FromUrl(url)
-                : new NpgsqlConnectionStringBuilder(text);
+            var settings = ConnectionText.Parse(text);
             return settings.Host is null ? throw new UsageException("The connection string names no Host.") : settings;
         }
         catch (ArgumentException)
@@ -37,18 +35,5 @@ internal static class ConnectionSettings
             // The parser quotes what it does not understand, and that may be half a password.
             throw new UsageException("The connection string is not valid. It looks like Host=…;Database=…;Username=…;Password=… (a password with ; or = needs quotes) or postgresql://user:password@host:port/database.");
         }
-    }
-
-    private static NpgsqlConnectionStringBuilder FromUrl(Uri url)
-    {
-        var user = url.UserInfo.Split(':', 2);
-        return new NpgsqlConnectionStringBuilder
-        {
-            Host = url.Host,
-            Port = url.Port < 0 ? NpgsqlConnection.DefaultPort : url.Port,
-            Username = Uri.UnescapeDataString(user[0]),
-            Password = user.Length > 1 ? Uri.UnescapeDataString(user[1]) : null,
-            Database = Uri.UnescapeDataString(url.AbsolutePath.TrimStart('/')),
-        };
     }
 }

@@ -62,7 +62,7 @@ internal static class PaymentEndpoints
             .WithProblems("not_found")
             .WithSummary("Say that it was dealt with otherwise");
         admin.MapPost("/purchases/{purchaseId:guid}/refund", async (
-                Guid purchaseId, Refund request, PaymentDesk desk, IdempotencyKey idempotencyKey, CancellationToken ct) =>
+                Guid purchaseId, RefundPayment request, PaymentDesk desk, IdempotencyKey idempotencyKey, CancellationToken ct) =>
                 new Refunded(await desk.RefundAsync(request.UserId, purchaseId, request.AmountMinor, Key(idempotencyKey), ct)))
             .WithTags("Payments")
             .WithExample("""{ "userId": "00000000-0000-0000-0000-0000000000aa", "amountMinor": 100 }""")
@@ -99,7 +99,7 @@ internal static class PaymentEndpoints
 
     /// <param name="UserId">Whose purchase it is.</param>
     /// <param name="AmountMinor">Minor units; null: all that is left.</param>
-    internal sealed record Refund(Guid UserId, long? AmountMinor = null);
+    internal sealed record RefundPayment(Guid UserId, long? AmountMinor = null);
 
     internal sealed record Refunded(string RefundReference);
 

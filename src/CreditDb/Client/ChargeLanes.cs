@@ -1,5 +1,6 @@
 using System.Text;
 using System.Text.Json;
+using System.Text.Json.Nodes;
 using Npgsql;
 
 namespace CreditDb;
@@ -22,19 +23,24 @@ internal sealed class ChargeLanes
     {
         private const int MostTogether = 1000;
 
-        // A single call may wait for an account that somebody has locked; those behind it need not.
+        // A single call may wait for an account that somebody has locked; those behind it need not. A batch does not wait for accounts.
         private static readonly TimeSpan Patience = TimeSpan.FromMilliseconds(20);
+
+        // What cannot go out with others waits for its account on a connection of its own; there are more accounts than connections.
+        private static readonly SemaphoreSlim Few = new(8);
 
         private readonly Lock _gate = new();
         private readonly LinkedList<Waiting> _waiting = [];
 
         /// <summary>The call that those behind it wait for; null: the lane is idle.</summary>
-        private object? _call;
+        private Call? _call;
 
         public async Task<Charge> ChargeAsync(ChargeRequest request, SqlCaller caller, CancellationToken ct)
         {
             ct.ThrowIfCancellationRequested();
-            var call = new object();
+            // What the caller does with the object later is not what was asked for.
+            request = request with { Metadata = (JsonObject?)request.Metadata?.DeepClone() };
+            var call = new Call(isSingle: true);
             Waiting? waiting = null;
             lock (_gate)
             {
@@ -44,8 +50,8 @@ internal sealed class ChargeLanes
                 }
                 else
                 {
-                    if (_waiting.Count == 0)
-                        _ = OvertakeAsync(_call);
+                    if (_waiting.Count == 0 && _call is { IsSingle: true } before)
+                        Detached(() => OvertakeAsync(before));
                     _waiting.AddLast(waiting = new Waiting(request, caller));
                 }
             }
@@ -75,20 +81,20 @@ internal sealed class ChargeLanes
             return await waiting.Outcome.Task;
         }
 
-        private async Task OvertakeAsync(object call)
+        private async Task OvertakeAsync(Call call)
         {
             await Task.Delay(Patience);
             GoOn(call);
         }
 
         /// <summary>The call is done, or takes too long: the next one is for all that wait. Nothing, if another one was begun since.</summary>
-        private void GoOn(object call)
+        private void GoOn(Call call)
         {
             List<Waiting> next = [];
-            object? began = null;
+            Call? began = null;
             lock (_gate)
             {
-                if (_call != call)
+                if (!ReferenceEquals(_call, call))
                     return;
                 while (_waiting.First is { } first && next.Count < MostTogether)
                 {
@@ -96,22 +102,25 @@ internal sealed class ChargeLanes
                     next.Add(first.Value);
                 }
 
-                _call = began = next.Count > 0 ? new object() : null;
-                if (_waiting.Count > 0)
-                    _ = OvertakeAsync(began!);
+                _call = began = next.Count > 0 ? new Call(isSingle: false) : null;
             }
 
             if (began is not null)
-                _ = Task.Run(() => TogetherAsync(next, began));
+                Detached(() => TogetherAsync(next, began));
         }
 
-        private async Task TogetherAsync(List<Waiting> all, object call)
+        private async Task TogetherAsync(List<Waiting> all, Call call)
         {
             try
             {
                 // A call that has keys throughout can be repeated when the connection is lost; the others must not be.
                 foreach (var group in all.GroupBy(w => w.Request.IdempotencyKey is not null))
                     await TogetherAsync([.. group], group.Key);
+            }
+            catch (Exception e)
+            {
+                foreach (var waiting in all)
+                    waiting.Outcome.TrySetException(e);
             }
             finally
             {
@@ -122,47 +131,80 @@ internal sealed class ChargeLanes
         private async Task TogetherAsync(List<Waiting> all, bool haveKeys)
         {
             var batch = new List<Waiting>();
+            var alone = new List<Waiting>();
             var items = new StringBuilder("[");
-            foreach (var waiting in all)
+            foreach (var waiting in all.Where(w => !w.Outcome.Task.IsCompleted))
             {
-                if (waiting.Json() is not { } json)
+                if (waiting.Json() is { } json)
                 {
-                    waiting.ByItself();
-                    continue;
+                    items.Append(batch.Count > 0 ? "," : "").Append(json);
+                    batch.Add(waiting);
                 }
-
-                items.Append(batch.Count > 0 ? "," : "").Append(json);
-                batch.Add(waiting);
+                else
+                {
+                    alone.Add(waiting);
+                }
             }
 
-            if (batch.Count == 0)
-                return;
-            if (batch.Count == 1)
+            if (batch.Count > 0)
             {
-                await batch[0].ByItselfAsync();
-                return;
+                try
+                {
+                    var outcomes = await sql.RowsAsync(
+                        "select result from credits.deduct_credits_batch($1::text::jsonb, false)", haveKeys ? "of each" : null,
+                        reader => JsonSerializer.Deserialize<Charge>(reader.GetString(0), SqlCaller.Json)!, CancellationToken.None, items.Append(']').ToString());
+                    if (outcomes.Count != batch.Count)
+                        throw new InvalidOperationException($"{outcomes.Count} outcomes for {batch.Count} requests.");
+                    foreach (var (waiting, outcome) in batch.Zip(outcomes))
+                    {
+                        if (!waiting.Done(outcome))
+                            alone.Add(waiting);
+                    }
+                }
+                catch (PostgresException e) when (!e.SqlState.StartsWith("08", StringComparison.Ordinal) && !e.SqlState.StartsWith("57P", StringComparison.Ordinal))
+                {
+                    // Nothing was charged. By itself, each gets its own answer, and one that the server cannot bear is no neighbour's trouble.
+                    alone.AddRange(batch);
+                }
+                catch (Exception e)
+                {
+                    foreach (var waiting in batch)
+                        waiting.Outcome.TrySetException(e);
+                }
             }
 
-            try
+            foreach (var group in alone.GroupBy(w => w.Request.UserId))
+                Detached(() => AloneAsync([.. group]));
+        }
+
+        private static async Task AloneAsync(List<Waiting> ofUser)
+        {
+            foreach (var waiting in ofUser)
             {
-                var outcomes = await sql.RowsAsync(
-                    "select result from credits.deduct_credits_batch($1::text::jsonb, false)", haveKeys ? "of each" : null,
-                    reader => JsonSerializer.Deserialize<Charge>(reader.GetString(0), SqlCaller.Json)!, CancellationToken.None, items.Append(']').ToString());
-                foreach (var (waiting, outcome) in batch.Zip(outcomes))
-                    waiting.Done(outcome);
-            }
-            catch (PostgresException e) when (e.SqlState.StartsWith("22", StringComparison.Ordinal) || e.SqlState.StartsWith("54", StringComparison.Ordinal))
-            {
-                // One of them is what the server cannot read or bear. Nothing was charged; by itself, each gets its own answer.
-                foreach (var waiting in batch)
-                    waiting.ByItself();
-            }
-            catch (Exception e)
-            {
-                foreach (var waiting in batch)
-                    waiting.Outcome.TrySetException(e);
+                await Few.WaitAsync();
+                try
+                {
+                    await waiting.ByItselfAsync();
+                }
+                finally
+                {
+                    Few.Release();
+                }
             }
         }
+
+        /// <summary>Runs outside of the transaction scope and the trace of whoever happens to be there: what is done is not for that caller alone.</summary>
+        private static void Detached(Func<Task> work)
+        {
+            using (ExecutionContext.IsFlowSuppressed() ? (AsyncFlowControl?)null : ExecutionContext.SuppressFlow())
+                _ = Task.Run(work);
+        }
+    }
+
+    /// <summary>By reference: which call it is.</summary>
+    private sealed class Call(bool isSingle)
+    {
+        public bool IsSingle => isSingle;
     }
 
     private sealed class Waiting(ChargeRequest request, SqlCaller caller)
@@ -171,11 +213,9 @@ internal sealed class ChargeLanes
 
         public ChargeRequest Request => request;
 
-        /// <summary>The request as an item of a batch; null if it cannot be one, or nobody waits any more.</summary>
+        /// <summary>The request as an item of a batch; null if it cannot be one.</summary>
         public string? Json()
         {
-            if (Outcome.Task.IsCompleted)
-                return null;
             try
             {
                 var item = JsonSerializer.SerializeToNode(request, SqlCaller.Json)!.AsObject();
@@ -188,8 +228,6 @@ internal sealed class ChargeLanes
                 return null;
             }
         }
-
-        public void ByItself() => _ = Task.Run(ByItselfAsync);
 
         public async Task ByItselfAsync()
         {
@@ -205,15 +243,16 @@ internal sealed class ChargeLanes
             }
         }
 
-        /// <summary>Passes the outcome on as a call by itself would have it: what is no outcome there is thrown.</summary>
-        public void Done(Charge outcome)
+        /// <summary>Passes the outcome on as a call by itself would have it: what is no outcome there is thrown. False: somebody has locked the account.</summary>
+        public bool Done(Charge outcome)
         {
             if (outcome.Code == "busy")
-                ByItself();
-            else if (CreditException.OfItem(outcome) is { } refused)
+                return false;
+            if (CreditException.OfItem(outcome) is { } refused)
                 Outcome.TrySetException(refused);
             else
                 Outcome.TrySetResult(outcome);
+            return true;
         }
     }
 }

@@ -1,3 +1,4 @@
+using System.Transactions;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 
@@ -20,7 +21,7 @@ public sealed partial class CreditClient
         CancellationToken ct = default)
     {
         var request = new ChargeRequest(userId, actionType, quantity, referenceId, metadata, idempotencyKey);
-        return _lanes is null ? _sql.ChargeAsync(request, ct) : _lanes.ChargeAsync(request, _sql, ct);
+        return _lanes is null || Transaction.Current is not null ? _sql.ChargeAsync(request, ct) : _lanes.ChargeAsync(request, _sql, ct);
     }
 
     /// <summary>Charges up to 10,000 requests as if one after the other; one outcome per request, in order. Declines and malformed requests are outcomes, not exceptions.</summary>

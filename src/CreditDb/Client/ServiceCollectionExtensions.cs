@@ -6,7 +6,7 @@ namespace Microsoft.Extensions.DependencyInjection;
 /// <summary>Adds CreditDb to an application.</summary>
 public static class CreditDbServiceCollectionExtensions
 {
-    /// <summary>Adds a <see cref="CreditClient"/> with connections of its own, closed with the container. Errors carry the engine's details.</summary>
+    /// <summary>Adds a <see cref="CreditClient"/> with connections of its own, closed with the container; a connection string or a postgresql:// URL says where. Errors carry the engine's details.</summary>
     public static IServiceCollection AddCreditDb(this IServiceCollection services, string connectionString)
     {
         services.AddSingleton(_ => new CreditConnections(connectionString));
@@ -17,7 +17,7 @@ public static class CreditDbServiceCollectionExtensions
     private sealed class CreditConnections(string connectionString) : IAsyncDisposable, IDisposable
     {
         public NpgsqlDataSource Source { get; } =
-            new NpgsqlDataSourceBuilder(connectionString) { ConnectionStringBuilder = { IncludeErrorDetail = true } }.Build();
+            new NpgsqlDataSourceBuilder(ConnectionText.Parse(connectionString).ConnectionString) { ConnectionStringBuilder = { IncludeErrorDetail = true } }.Build();
 
         public ValueTask DisposeAsync() => Source.DisposeAsync();
 

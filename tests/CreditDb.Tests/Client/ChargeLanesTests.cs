@@ -1,4 +1,5 @@
 using System.Text.Json.Nodes;
+using System.Transactions;
 
 namespace CreditDb.Tests.Client;
 
@@ -100,5 +101,44 @@ public sealed class ChargeLanesTests(TestDatabase db) : IClassFixture<TestDataba
         Assert.Equal(
             ["caller 0 10", "caller 1 10", "caller 2 10", "caller 3 10"],
             await db.Column<string>("select actor || ' ' || count(*) from credits.credit_ledger where user_id = $1 and kind = 'usage' group by actor order by 1", user));
+    }
+
+    [Fact]
+    public async Task A_transaction_scope_takes_back_its_own_charge_and_no_neighbours()
+    {
+        var (client, user) = (Client, await db.Account(1000));
+        var before = Enumerable.Range(0, 30).Select(_ => client.DeductAsync(user, "weekly_report", ct: Ct)).ToList();
+        var within = new List<Task>();
+        using (new TransactionScope(TransactionScopeAsyncFlowOption.Enabled))
+        {
+            await Task.WhenAll(before);
+            within.AddRange(Enumerable.Range(0, 30).Select(_ => Outside(() => client.DeductAsync(user, "weekly_report", ct: Ct))));
+            await client.DeductAsync(await db.Account(100), "create_agent", ct: Ct);
+            await Task.WhenAll(within);
+        }
+
+        Assert.Equal((940m, 60L), (await db.Balance(user), await db.Charges(user)));
+        Assert.Equal(0, await db.Value<long>("select count(*) from credits.credit_ledger where action_type = 'create_agent'"));
+
+        static Task Outside(Func<Task> work)
+        {
+            using (ExecutionContext.SuppressFlow())
+                return Task.Run(work);
+        }
+    }
+
+    [Fact]
+    public async Task Metadata_are_kept_as_they_were_when_it_was_asked_for()
+    {
+        var (client, user, metadata) = (Client, await db.Account(100), new JsonObject());
+        var charges = new List<Task>();
+        for (var n = 0; n < 40; n++)
+        {
+            metadata["n"] = n;
+            charges.Add(client.DeductAsync(user, "weekly_report", metadata: metadata, ct: Ct));
+        }
+
+        await Task.WhenAll(charges);
+        Assert.Equal(40, await db.Value<long>("select count(distinct metadata ->> 'n') from credits.credit_ledger where user_id = $1 and kind = 'usage'", user));
     }
 }

@@ -235,4 +235,13 @@ public sealed class CreditClientTests(TestDatabase db) : IClassFixture<TestDatab
         await _client.OpenAccountAsync(user, ct: Cancel);
         return user;
     }
+
+    [Fact]
+    public async Task A_URL_names_the_database_too()
+    {
+        var at = new NpgsqlConnectionStringBuilder(db.ConnectionString);
+        var url = $"postgresql://{Uri.EscapeDataString(at.Username!)}:{Uri.EscapeDataString(at.Password ?? "")}@{at.Host}:{at.Port}/{at.Database}";
+        await using var services = new ServiceCollection().AddCreditDb(url).BuildServiceProvider();
+        Assert.Equal(7, (await services.GetRequiredService<CreditClient>().GetBalanceAsync(await db.Account(7))).Total);
+    }
 }

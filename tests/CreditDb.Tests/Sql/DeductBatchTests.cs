@@ -154,6 +154,42 @@ public sealed class DeductBatchTests(TestDatabase db) : IClassFixture<TestDataba
             Assert.Equal(100m - 2 - 1 - (batches * 0.5m), await db.Balance(user));
     }
 
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task A_wallet_that_is_opened_after_the_locks_is_charged_under_a_lock_of_its_own(bool waits)
+    {
+        // A nap between the locks and the charges.
+        await db.Run(
+            """
+            create or replace function credits.clock_now() returns timestamptz language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+            begin
+              if current_setting('test.nap', true) = 'on' then
+                perform set_config('test.nap', 'off', false), pg_sleep(2);
+              end if;
+              return clock_timestamp();
+            end $$
+            """);
+        var user = Guid.NewGuid();
+        await using var slow = await db.Source.OpenConnectionAsync(TestContext.Current.CancellationToken);
+        await slow.Run("select set_config('test.nap', 'on', false)");
+        var batch = slow.Json("select jsonb_agg(result) from credits.deduct_credits_batch($1::jsonb, $2)", new JsonArray(Request(user, "send_email")).ToJsonString(), waits);
+        await Task.Delay(500, TestContext.Current.CancellationToken);
+        await db.Run("select credits.open_account($1, 'free')", user);
+        await db.Run("select credits.deduct_credits_for_action($1, 'send_email')", user);
+        await using (var other = await db.Source.OpenConnectionAsync(TestContext.Current.CancellationToken))
+        {
+            await using var transaction = await other.BeginTransactionAsync(TestContext.Current.CancellationToken);
+            await other.Run("select credits.set_threshold($1, 60)", user);
+            await Task.Delay(2500, TestContext.Current.CancellationToken);
+            await transaction.CommitAsync(TestContext.Current.CancellationToken);
+        }
+
+        Assert.Equal("ok", (await batch)[0].Text("code"));
+        Assert.Equal(2, await db.Charges(user));
+        Assert.Empty(await db.Column<string>("select problem from credits.verify_ledger($1)", user));
+    }
+
     public static TheoryData<IsolationLevel> Levels => Racing.Levels;
 
     private static JsonObject Request(Guid user, string action, decimal quantity = 1, string? key = null) =>

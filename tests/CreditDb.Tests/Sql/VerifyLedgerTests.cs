@@ -22,6 +22,7 @@ public sealed class VerifyLedgerTests(TestDatabase db) : IClassFixture<TestDatab
     [InlineData("delete from credits.charge_keys where user_id = $1 and source = 'public.bots'", "key of entry 3")]
     [InlineData("delete from credits.credit_ledger where user_id = $1 and entry_no = 5", "entry number")]
     [InlineData("update credits.charge_keys set entry_no = 50 where user_id = $1 and source = 'caller'", "entry of the key k of caller")]
+    [InlineData("update credits.charge_keys set credit_type = 'none' where user_id = $1 and source = 'caller'", "entry of the key k of caller")]
     [InlineData("update credits.credit_ledger set unit_price = 99 where user_id = $1 and entry_no = 2", "amount of entry 2 against its price")]
     [InlineData("update credits.stored_grants set amount = 1000000 where user_id = $1 and grant_no = 4", "grant 4 against its entry")]
     [InlineData("update credits.stored_grants set source = 'trial' where user_id = $1 and grant_no = 4", "grant 4 against its entry")]
