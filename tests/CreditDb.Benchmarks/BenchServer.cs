@@ -35,7 +35,10 @@ internal sealed class BenchServer : IAsyncDisposable
                 // As durable as in production: fsync and synchronous_commit are on.
                 Settings = new Dictionary<string, string>
                 {
-                    ["max_connections"] = "200", ["shared_buffers"] = "1GB", ["max_wal_size"] = "8GB", ["checkpoint_timeout"] = "30min",
+                    ["max_connections"] = "200",
+                    ["shared_buffers"] = "1GB",
+                    ["max_wal_size"] = "8GB",
+                    ["checkpoint_timeout"] = "30min",
                 },
             },
             ct);
