@@ -74,9 +74,9 @@ internal static partial class ServeCommand
             return (int)Verb.CodeOf(e.Problem);
         }
         catch (Exception e) when (e is PrivatePostgresException or NpgsqlException or UnauthorizedAccessException or IOException
-            or OptionsValidationException or InvalidOperationException { Source: "Microsoft.Extensions.Configuration.Binder" })
+            or OptionsValidationException or FormatException or InvalidOperationException { Source: "Microsoft.Extensions.Configuration.Binder" })
         {
-            await Console.Error.WriteLineAsync("error: " + e.Message);
+            await Console.Error.WriteLineAsync("error: " + SettingProblem.Text(e));
         }
 
         return (int)ExitCode.Error;

@@ -113,7 +113,7 @@ internal static class WorkCommand
         }
         catch (InvalidOperationException e)
         {
-            throw new UsageException(e.InnerException is { } inner ? $"{e.Message} {inner.Message}" : e.Message);
+            throw new UsageException(e.InnerException is { } inner ? $"{e.Message} {inner.Message}" : SettingProblem.Text(e));
         }
 
         var problems = options.Problems().ToList();

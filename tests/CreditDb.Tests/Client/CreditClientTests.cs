@@ -242,6 +242,6 @@ public sealed class CreditClientTests(TestDatabase db) : IClassFixture<TestDatab
         var at = new NpgsqlConnectionStringBuilder(db.ConnectionString);
         var url = $"postgresql://{Uri.EscapeDataString(at.Username!)}:{Uri.EscapeDataString(at.Password ?? "")}@{at.Host}:{at.Port}/{at.Database}";
         await using var services = new ServiceCollection().AddCreditDb(url).BuildServiceProvider();
-        Assert.Equal(7, (await services.GetRequiredService<CreditClient>().GetBalanceAsync(await db.Account(7))).Total);
+        Assert.Equal(7, (await services.GetRequiredService<CreditClient>().GetBalanceAsync(await db.Account(7), ct: Cancel)).Total);
     }
 }

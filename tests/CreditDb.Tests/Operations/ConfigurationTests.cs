@@ -62,9 +62,9 @@ public sealed partial class ConfigurationTests(ApiHost host, TestServer server) 
     }
 
     [Theory]
-    [InlineData("--Operations:DrainSeconds=-1", "DrainSeconds")]
+    [InlineData("--Operations:DrainSeconds=-1", "Operations:DrainSeconds: ")]
     [InlineData("--Operations:ShutdownSeconds=soon", "Operations:ShutdownSeconds")]
-    [InlineData("--Operations:DrainSecond=1", "DrainSecond")]
+    [InlineData("--Operations:DrainSecond=1", "Operations has no setting 'DrainSecond'.")]
     [InlineData("--Access:CorsOrigins:0=https://a.example/path", "Access:CorsOrigins")]
     [InlineData("--Access:UserMetadataBytes=-1", "UserMetadataBytes")]
     [InlineData("--Database:Migrate=never", "Database:Migrate")]

@@ -1,0 +1,27 @@
+using System.Reflection;
+using System.Text.RegularExpressions;
+using Microsoft.Extensions.Options;
+
+namespace CreditDb.Host.Commands;
+
+/// <summary>Says a wrong setting by the name that it has outside, where the framework names its class.</summary>
+internal static partial class SettingProblem
+{
+    public static string Text(Exception problem) => problem switch
+    {
+        OptionsValidationException wrong => string.Join("\n", wrong.Failures.Select(failure =>
+            Annotation().Match(failure) is { Success: true } match ? $"{SectionOf(wrong.OptionsType)}:{match.Groups[1]}: {match.Groups[2]}" : failure)),
+        InvalidOperationException when Unknown().Match(problem.Message) is { Success: true } match =>
+            $"{SectionOf(typeof(SettingProblem).Assembly.GetType(match.Groups[1].Value))} has no setting {match.Groups[2]}.",
+        _ => problem.Message,
+    };
+
+    private static string SectionOf(Type? options) =>
+        options?.GetField("Section", BindingFlags.Public | BindingFlags.NonPublic | BindingFlags.Static)?.GetRawConstantValue() as string ?? options?.Name ?? "A section";
+
+    [GeneratedRegex(@"members: '([^']+)' with the error: '(.*)'\.$", RegexOptions.Singleline)]
+    private static partial Regex Annotation();
+
+    [GeneratedRegex(@"not found on the instance of ([\w.]+): (.+)$")]
+    private static partial Regex Unknown();
+}
