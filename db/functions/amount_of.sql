@@ -10,5 +10,5 @@ as $$
 $$;
 
 comment on function credits.amount_of(numeric, numeric) is
-  'Internal. Unit price times quantity, rounded once to six decimals, half away from zero; at least 0.000001 for a price above zero. Has no setting, so '
+  'Internal. Unit price times a quantity above zero, rounded once to six decimals, half away from zero; at least 0.000001 for a price above zero. Has no setting, so '
   'that the planner inlines it.';

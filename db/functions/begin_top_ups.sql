@@ -98,4 +98,4 @@ comment on function credits.begin_top_ups(text, integer) is
   'Begins a purchase for each account whose automatic top-up is due: switched on and not failed, no more left than its threshold, a payment method of the provider saved, nothing '
   'under way and the month''s cap not passed by it (top_up_spent, in the cap''s currency). Returns what is to be charged now; the result goes to apply_payment_event(). One that gets none within 10 minutes is '
   'returned again, for the same purchase, and fails after 5 attempts or 12 hours. Takes up to p_limit wallets that nobody has locked, so several hosts share the work without '
-  'waiting. Locks their wallet rows. Raises UC001 for malformed arguments.';
+  'waiting. Locks their wallet rows, each before its package (FOR SHARE). Raises UC001 for malformed arguments.';

@@ -12,6 +12,7 @@ language plpgsql
 volatile
 as $$
 declare
+  v_usual numeric;
   v_wallet credits.wallets;
   v_terms record;
   v_unit_price numeric;
@@ -41,11 +42,10 @@ declare
   v_declined credits.uncharged_rows[] := '{}';
 begin
   if not p_is_settlement then
-    v_charged := credits.charge_usual_rows(p_user_id, p_cost, p_source, p_row_ids, p_quantities, p_seconds);
-    if v_charged is not null then
-      return v_charged;
+    v_usual := credits.charge_usual_rows(p_user_id, p_cost, p_source, p_row_ids, p_quantities, p_seconds);
+    if v_usual is not null then
+      return v_usual;
     end if;
-    v_charged := 0;
   end if;
   v_wallet := credits.lock_wallet(p_user_id, p_cost.credit_type);
   v_now := greatest(credits.clock_now(), v_wallet.last_entry_at);

@@ -42,6 +42,9 @@ begin
       select
       from credits.uncharged_rows u
       where u.user_id = p_user_id and u.source = p_source and u.row_id = any (p_row_ids));
+  if not found then
+    return null;
+  end if;
 
   with w as (
     update credits.wallets w

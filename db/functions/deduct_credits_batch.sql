@@ -91,7 +91,7 @@ begin
       select r.*, coalesce(c.credit_type, (credits.cost_of(r.action_type)).credit_type) as credit_type, c.action_name,
         trim_scale(c.cost_per_unit) as price,
         case when c.is_active and not c.has_plan_terms and c.cost_per_unit * r.quantity <= 1000000000
-          then trim_scale(credits.price_of(c.cost_per_unit, r.quantity)) end as amount,
+          then trim_scale(credits.amount_of(c.cost_per_unit, r.quantity)) end as amount,
         row_number() over (partition by r.user_id, c.credit_type, r.key order by r.n) as use_of_key
       from (
         select e.n::integer as n, (e.value ->> 'user_id')::uuid as user_id, e.value ->> 'action_type' as action_type,
@@ -126,14 +126,6 @@ begin
       order by w.user_id, w.credit_type
       for no key update of w skip locked
     ) l;
-    for v_row in
-      select u.n
-      from unnest(v_numbers, v_users, v_credit_types) as u (n, user_id, credit_type)
-      join credits.wallets w on w.user_id = u.user_id and w.credit_type = u.credit_type
-      where (v_locked ? (u.user_id || ' ' || u.credit_type)) is not true
-    loop
-      v_results[v_row.n] := credits.outcome('busy', '{}');
-    end loop;
   end if;
   v_now := credits.clock_now();
 
@@ -188,6 +180,14 @@ begin
   -- All others one after the other, as if called so; what would raise an error there is an outcome here.
   for i in 1 .. coalesce(cardinality(v_numbers), 0) loop
     continue when v_results[v_numbers[i]] is not null;
+    if not p_wait and (v_locked ? (v_users[i] || ' ' || v_credit_types[i])) is not true then
+      if exists (select from credits.wallets w where w.user_id = v_users[i] and w.credit_type = v_credit_types[i]) then
+        v_results[v_numbers[i]] := credits.outcome('busy', '{}');
+        continue;
+      end if;
+      -- The charge opens this wallet, and has it locked from there on.
+      v_locked := coalesce(v_locked, '{}') || jsonb_build_object(v_users[i] || ' ' || v_credit_types[i], true);
+    end if;
     perform set_config('credits.actor', coalesce(v_actors[i], ''), true);
     v_results[v_numbers[i]] := coalesce(
       credits.refuse_request(v_users[i], v_credit_types[i], v_actions[i], v_quantities[i], v_references[i], v_keys[i]),

@@ -21,10 +21,12 @@ begin
   return query
     with wallets as (
       select w.* from credits.wallets w where w.user_id between p_from and p_to
-    ), entries as not materialized (
-      select n.*, false as is_archived from credits.credit_ledger n where n.user_id between p_from and p_to and n.kind <> 'opening'
+    ), everything as not materialized (
+      select n.*, false as is_archived from credits.credit_ledger n where n.user_id between p_from and p_to
       union all
       select a.*, true from credits.credit_ledger_archive a where a.user_id between p_from and p_to
+    ), entries as not materialized (
+      select e.* from everything e where e.is_archived or e.kind <> 'opening'
     ), facts as materialized (
       -- The one look at every entry: what each leaves of a running balance, and which wallets have an entry that is wrong by itself.
       select s.user_id, s.credit_type, s.grant_no, s.is_archived, max(s.entry_no) as entry_no, max(s.created_at) as entry_at, sum(s.amount) as amount,
@@ -51,21 +53,14 @@ begin
       window by_number as (partition by l.user_id, l.credit_type order by l.entry_no)
     ), noted as materialized (
       -- All but what a direct charge leaves, which is an amount taken from a grant.
-      select n.*, false as is_archived
-      from credits.credit_ledger n
-      where n.user_id between p_from and p_to
-        and (n.kind <> 'usage' or n.grant_no is null or n.allocations is not null or n.row_source is not null or n.counted_in is not null
-          or n.duration_seconds is not null or n.related_entry_no is not null or n.reference is not null)
-      union all
-      select a.*, true
-      from credits.credit_ledger_archive a
-      where a.user_id between p_from and p_to
-        and (a.kind <> 'usage' or a.grant_no is null or a.allocations is not null or a.row_source is not null or a.counted_in is not null
-          or a.duration_seconds is not null or a.related_entry_no is not null or a.reference is not null)
+      select e.*
+      from everything e
+      where e.kind <> 'usage' or e.grant_no is null or e.allocations is not null or e.row_source is not null or e.counted_in is not null
+        or e.duration_seconds is not null or e.related_entry_no is not null or e.reference is not null
     ), openings as not materialized (
-      select n.* from noted n where n.kind = 'opening'
+      select n.* from noted n where not n.is_archived and n.kind = 'opening'
     ), special as not materialized (
-      select n.* from noted n where n.kind <> 'opening'
+      select n.* from noted n where n.is_archived or n.kind <> 'opening'
     ), archived as (
       select distinct on (a.user_id, a.credit_type) a.user_id, a.credit_type, a.entry_no, a.created_at, a.balance_after
       from credits.credit_ledger_archive a
@@ -148,9 +143,9 @@ begin
       or (e.kind = 'usage' and (e.amount > 0 or num_nulls(e.action_type, e.unit_price, e.quantity) > 0))
     union all
     select e.user_id, e.credit_type, format('amount of entry %s against its price', e.entry_no),
-      (-credits.price_of(e.unit_price, e.quantity))::text, e.amount::text
+      (-credits.amount_of(e.unit_price, e.quantity))::text, e.amount::text
     from doubtful e
-    where e.kind = 'usage' and e.amount <> -round(e.unit_price * e.quantity, 6) and e.amount <> -credits.price_of(e.unit_price, e.quantity)
+    where e.kind = 'usage' and e.amount <> -round(e.unit_price * e.quantity, 6) and e.amount <> -credits.amount_of(e.unit_price, e.quantity)
     union all
     select g.user_id, g.credit_type, format('grant %s against its entry', g.grant_no), coalesce(e.kind || ' of ' || e.amount, 'none'),
       g.source || ' grant of ' || g.amount

@@ -20,6 +20,7 @@ public sealed class PrivateServer : IAsyncDisposable
     private readonly ServerLog _log;
     private readonly PostgresBinaries _binaries;
     private readonly bool _kept;
+    private bool _isDisposed;
 
     private PrivateServer(ServerFolder folder, ServerProcess process, ServerLog log, PostgresBinaries binaries, bool kept, string connectionString)
     {
@@ -86,6 +87,9 @@ public sealed class PrivateServer : IAsyncDisposable
     /// <summary>Stops the server (fast: sessions are ended, the data are left clean) and removes a throwaway folder.</summary>
     public async ValueTask DisposeAsync()
     {
+        if (_isDisposed)
+            return;
+        _isDisposed = true;
         NpgsqlConnection.ClearPool(new NpgsqlConnection(ConnectionString));
         await _process.DisposeAsync();
         Release(_folder, _log, _kept);

@@ -218,10 +218,17 @@ internal sealed class ChargeLanes
         {
             try
             {
-                var item = JsonSerializer.SerializeToNode(request, SqlCaller.Json)!.AsObject();
-                if (caller.Actor is { } actor)
-                    item["actor"] = actor;
-                return item.ToJsonString() is var json && json.Contains("\\u0000", StringComparison.Ordinal) ? null : json;
+                var item = new
+                {
+                    request.UserId,
+                    request.ActionType,
+                    request.Quantity,
+                    request.ReferenceId,
+                    request.Metadata,
+                    request.IdempotencyKey,
+                    caller.Actor,
+                };
+                return JsonSerializer.Serialize(item, SqlCaller.Json) is var json && json.Contains("\\u0000", StringComparison.Ordinal) ? null : json;
             }
             catch (Exception e) when (e is JsonException or InvalidOperationException or NotSupportedException or ArgumentException)
             {

@@ -157,7 +157,7 @@ public sealed class DeductBatchTests(TestDatabase db) : IClassFixture<TestDataba
     [Theory]
     [InlineData(true)]
     [InlineData(false)]
-    public async Task A_wallet_that_is_opened_after_the_locks_is_charged_under_a_lock_of_its_own(bool waits)
+    public async Task A_wallet_that_is_opened_after_the_locks_is_charged_under_a_lock_of_its_own_or_busy(bool waits)
     {
         // A nap between the locks and the charges.
         await db.Run(
@@ -185,9 +185,21 @@ public sealed class DeductBatchTests(TestDatabase db) : IClassFixture<TestDataba
             await transaction.CommitAsync(TestContext.Current.CancellationToken);
         }
 
-        Assert.Equal("ok", (await batch)[0].Text("code"));
-        Assert.Equal(2, await db.Charges(user));
+        // Without waiting, what it has not locked is somebody else's.
+        Assert.Equal(waits ? "ok" : "busy", (await batch)[0].Text("code"));
+        Assert.Equal(waits ? 2 : 1, await db.Charges(user));
         Assert.Empty(await db.Column<string>("select problem from credits.verify_ledger($1)", user));
+    }
+
+    [Fact]
+    public async Task Requests_that_open_their_wallet_are_not_busy()
+    {
+        var user = Guid.NewGuid();
+        var requests = new JsonArray(Request(user, "send_email"), Request(user, "send_email"), Request(user, "send_email"));
+
+        var results = await db.Json("select jsonb_agg(result) from credits.deduct_credits_batch($1::jsonb, false)", requests.ToJsonString());
+
+        Assert.DoesNotContain("busy", results.EnumerateArray().Select(r => r.Text("code")));
     }
 
     public static TheoryData<IsolationLevel> Levels => Racing.Levels;
