@@ -50,12 +50,15 @@ begin
       'waiting', credits.clock_now())
   on conflict (provider, event_id) do nothing;
   v_is_new := found;
-  -- A repeat of what waits is one more try.
-  select e.* into v_event from credits.payment_events e where e.provider = p_provider and e.event_id = p_event_id for no key update;
-  if v_event.status = 'waiting' then
+  -- A repeat of what waits is one more try. What waits no more is only read: erase_user_data() locks such events after the wallets.
+  select e.* into v_event
+  from credits.payment_events e
+  where e.provider = p_provider and e.event_id = p_event_id and e.status = 'waiting'
+  for no key update;
+  if found then
     perform credits.settle_payment(p_provider, p_provider_reference, v_event.payment_event_id);
-    select e.* into v_event from credits.payment_events e where e.payment_event_id = v_event.payment_event_id;
   end if;
+  select e.* into v_event from credits.payment_events e where e.provider = p_provider and e.event_id = p_event_id;
   return credits.payment_event_outcome(v_event, not v_is_new);
 end
 $$;

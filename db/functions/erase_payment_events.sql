@@ -7,32 +7,40 @@ language plpgsql
 volatile
 as $$
 declare
+  v_providers text[];
+  v_references text[];
   v_ids uuid[];
 begin
   if p_has_wallets then
-    -- An event that waits and is locked is just being applied: that waits for a wallet, and comes after the erasure. Any other lock ends by itself.
+    -- Who holds one of these waits for a wallet, or for this user's wallets as another erasure does: it comes after this one.
     v_ids := array(
       select e.payment_event_id
       from credits.payment_events e
-      where e.payment_event_id in (select credits.payment_events_of(p_user_id)) and e.status = 'waiting'
+      where e.payment_event_id in (select credits.payment_events_of(p_user_id))
       for no key update skip locked);
   else
-    -- As everybody: the payments, the events, and then the wallets. Whoever holds a payment may be at several of its events, in any order.
-    perform
-    from credits.payments p
-    where (p.provider, p.provider_reference) in (
-      select e.provider, e.provider_reference
+    -- As everybody: the payments, the events, and then the wallets. Whoever holds a payment may be at several of its events, in any order, so
+    -- those of a payment that comes to light while this waits are left for later.
+    select array_agg(l.provider), array_agg(l.provider_reference) into v_providers, v_references
+    from (
+      select p.provider, p.provider_reference
+      from credits.payments p
+      where (p.provider, p.provider_reference) in (
+        select e.provider, e.provider_reference
+        from credits.payment_events e
+        where e.payment_event_id in (select credits.payment_events_of(p_user_id)))
+      order by p.provider, p.provider_reference
+      for no key update
+    ) l;
+    v_ids := array(
+      select e.payment_event_id
       from credits.payment_events e
-      where e.payment_event_id in (select credits.payment_events_of(p_user_id)))
-    order by p.provider, p.provider_reference
-    for no key update;
+      where e.payment_event_id in (select credits.payment_events_of(p_user_id))
+        and (e.provider_reference is null
+          or (e.provider, e.provider_reference) in (select * from unnest(v_providers, v_references)))
+      order by e.payment_event_id
+      for no key update);
   end if;
-  v_ids := v_ids || array(
-    select e.payment_event_id
-    from credits.payment_events e
-    where e.payment_event_id in (select credits.payment_events_of(p_user_id)) and (e.status <> 'waiting' or not p_has_wallets)
-    order by e.payment_event_id
-    for no key update);
   update credits.payment_events e
   set payload = '{}', failure_reason = null, customer_reference = null, payment_method = null
   where e.payment_event_id = any (v_ids) and (e.payload <> '{}' or num_nonnulls(e.failure_reason, e.customer_reference, e.payment_method) > 0);
@@ -41,4 +49,4 @@ $$;
 
 comment on function credits.erase_payment_events(uuid, boolean) is
   'Internal. Part of erase_user_data: what payment providers reported of a user, once before the user''s wallets are locked and, for what came meanwhile, once after. '
-  'Locks the payments (before the wallets only) and the events.';
+  'Locks the payments and their events before the wallets; after them, the events that nobody else has locked.';

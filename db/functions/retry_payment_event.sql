@@ -19,13 +19,13 @@ begin
     return credits.outcome('not_found', jsonb_build_object('payment_event_id', p_payment_event_id));
   end if;
   perform credits.lock_payment(v_event.provider, v_event.provider_reference);
-  select e.* into v_event from credits.payment_events e where e.payment_event_id = p_payment_event_id for no key update;
-  if v_event.status <> 'waiting' then
-    return credits.payment_event_outcome(v_event, true);
-  end if;
   update credits.payment_events e
   set payer_id = coalesce(p_user_id, e.payer_id), purchase_id = coalesce(p_purchase_id, e.purchase_id)
-  where e.payment_event_id = p_payment_event_id;
+  where e.payment_event_id = p_payment_event_id and e.status = 'waiting';
+  if not found then
+    select e.* into v_event from credits.payment_events e where e.payment_event_id = p_payment_event_id;
+    return credits.payment_event_outcome(v_event, true);
+  end if;
   perform credits.settle_payment(v_event.provider, v_event.provider_reference, p_payment_event_id);
   select e.* into v_event from credits.payment_events e where e.payment_event_id = p_payment_event_id;
   return credits.payment_event_outcome(v_event, false);

@@ -67,7 +67,8 @@ internal static class HostApp
         app.MapPaymentProvider();
         app.MapApiDocument();
 
-        var api = app.MapGroup("/api").ShowsAtOnce().AddEndpointFilter(IdempotencyKey.Check).AddEndpointFilter(ApiSetup.RefuseNul);
+        var api = app.MapGroup("/api").ShowsAtOnce().AddEndpointFilter(ApiSetup.RefuseUnreadable).AddEndpointFilter(IdempotencyKey.Check)
+            .AddEndpointFilter(ApiSetup.RefuseNul);
         api.MapTokens();
         api.MapAccounts();
         api.MapCredits();

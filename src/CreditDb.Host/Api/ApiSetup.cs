@@ -26,6 +26,17 @@ internal static class ApiSetup
             ? Problems.WriteAsync(context, new ProblemException(415, "unsupported_media_type", "Send JSON as UTF-8."))
             : next(context);
 
+    /// <summary>
+    /// The binding that the build generates marks an optional parameter that it cannot read, where it throws for others, and leaves an empty moment at its default.
+    /// </summary>
+    public static ValueTask<object?> RefuseUnreadable(EndpointFilterInvocationContext context, EndpointFilterDelegate next)
+    {
+        var http = context.HttpContext;
+        var isUnread = http.Response.StatusCode == StatusCodes.Status400BadRequest
+            || (context.Arguments.Any(a => a is DateTimeOffset moment && moment == default) && http.Request.Query.Any(q => q.Value == ""));
+        return isUnread ? throw new BadHttpRequestException("A parameter cannot be read.") : next(context);
+    }
+
     /// <summary>PostgreSQL keeps no text with a NUL character, so none is looked for either.</summary>
     public static ValueTask<object?> RefuseNul(EndpointFilterInvocationContext context, EndpointFilterDelegate next)
     {

@@ -53,5 +53,5 @@ internal static class OperationsSetup
             && !context.Request.Headers.ContainsKey("X-Forwarded-For") && !context.Request.Headers.ContainsKey("Forwarded")
             && !context.Request.Headers.ContainsKey("Via"));
 
-    private sealed record Health(string Status);
+    internal sealed record Health(string Status);
 }

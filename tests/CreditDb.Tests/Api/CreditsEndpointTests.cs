@@ -127,6 +127,7 @@ public sealed class CreditsEndpointTests(ApiHost host) : IClassFixture<ApiHost>
         var problem = await person.Post("/api/credits/deduct/batch", Items(41)).ProblemAsync(400, "invalid_argument");
         Assert.Equal("#/items", problem.GetProperty("errors")[0].Text("pointer"));
         var began = Stopwatch.GetTimestamp();
+        await person.Post("/api/credits/deduct/batch", Items(39)).JsonAsync();
         var answers = await Task.WhenAll(Enumerable.Range(0, 10).Select(_ => person.Post("/api/credits/deduct/batch", Items(39))));
         var seconds = Stopwatch.GetElapsedTime(began).TotalSeconds;
         Assert.Contains(answers, a => (int)a.StatusCode == 429);
