@@ -71,16 +71,8 @@ begin
 
   -- Usually none is known: a row is new unless it was charged by an explicit call, or is inserted or completed again. One that is listed as
   -- uncharged stays listed until it is settled, so that restoring a backup changes nothing.
-  select jsonb_object_agg(k.key, true) into v_known
-  from (
-    select c.key
-    from credits.charge_keys c
-    where c.user_id = p_user_id and c.credit_type = p_cost.credit_type and c.source = p_source and c.key = any (p_row_ids)
-    union all
-    select u.row_id
-    from credits.uncharged_rows u
-    where u.user_id = p_user_id and u.source = p_source and u.row_id = any (p_row_ids) and not p_is_settlement
-  ) k;
+  select jsonb_object_agg(k.id, true) into v_known
+  from credits.known_rows(p_user_id, p_cost.credit_type, p_source, p_row_ids, not p_is_settlement) as k (id);
 
   -- Only a partitioned table can bring an id twice in one statement: of twins, the first one counts.
   if cardinality(p_row_ids) <> (select count(distinct r.id) from unnest(p_row_ids) r (id)) then

@@ -34,14 +34,7 @@ begin
   select w.change_no into v_change_no
   from credits.wallets w
   where w.user_id = p_user_id and w.credit_type = p_cost.credit_type
-    and not exists (
-      select
-      from credits.charge_keys k
-      where k.user_id = p_user_id and k.credit_type = p_cost.credit_type and k.source = p_source and k.key = any (p_row_ids))
-    and not exists (
-      select
-      from credits.uncharged_rows u
-      where u.user_id = p_user_id and u.source = p_source and u.row_id = any (p_row_ids));
+    and not exists (select from credits.known_rows(p_user_id, p_cost.credit_type, p_source, p_row_ids, true));
   if not found then
     return null;
   end if;

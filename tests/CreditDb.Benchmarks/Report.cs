@@ -51,7 +51,7 @@ internal static class Report
         from target in result.Contest.Targets
         where target.Contestant == name
         let ratio = result.Rates[name] / result.Rates[target.Reference]
-        select string.Create(CultureInfo.InvariantCulture, $"{ratio:0.00} of {target.Reference} ({target.AtLeast:0.##}{(ratio < target.AtLeast ? ", missed" : "")})");
+        select !double.IsFinite(ratio) ? $"{target.Reference} finished nothing in the time" : string.Create(CultureInfo.InvariantCulture, $"{ratio:0.00} of {target.Reference} ({target.AtLeast:0.##}{(ratio < target.AtLeast ? ", missed" : "")})");
 
     private static string Number(double rate) => rate.ToString("N0", CultureInfo.InvariantCulture);
 

@@ -2,6 +2,7 @@ using System.Security.Claims;
 using System.Text.Encodings.Web;
 using CreditDb.Host.Api;
 using Microsoft.AspNetCore.Authentication;
+using Microsoft.AspNetCore.Authorization;
 using Microsoft.Extensions.Options;
 
 namespace CreditDb.Host.Access;
@@ -38,7 +39,16 @@ internal sealed class CallerAuthentication(
     }
 
     protected override Task HandleForbiddenAsync(AuthenticationProperties properties) =>
-        Problems.WriteAsync(Context, new ProblemException(403, "forbidden", "This key or token may not do that."));
+        Problems.WriteAsync(Context, new ProblemException(403, "forbidden", $"This key or token may not do that: it needs {Needed(Context.GetEndpoint())}."));
+
+    private static string Needed(Endpoint? endpoint) => endpoint?.Metadata.GetMetadata<IAuthorizeData>()?.Policy switch
+    {
+        AccessSetup.Reads => "the scope service, or user",
+        AccessSetup.Spends => "the scope service, or spend",
+        AccessSetup.Serves => "the scope service",
+        AccessSetup.Administers => "the scope admin",
+        _ => "another scope",
+    };
 
     private string? Credential()
     {

@@ -178,10 +178,13 @@ internal sealed partial class Problems(ILogger<Problems> logger) : IExceptionHan
         foreach (var (name, value) in fields)
         {
             // The document has a status of its own.
-            if (value is not null && name is not ("success" or "code" or "error"))
+            if (!IsNone(value) && name is not ("success" or "code" or "error"))
                 problem.Extensions[name is "status" ? "state" : name] = value;
         }
     }
+
+    /// <summary>An id of zeros is one that the outcome does not tell.</summary>
+    private static bool IsNone(JsonNode? value) => value is null || (value is JsonValue one && one.TryGetValue<Guid>(out var id) && id == Guid.Empty);
 
     /// <summary>The argument p_action_type of a function is the field actionType of a request, and p_usage.success is usage/success.</summary>
     public static string? FieldOf(string? argument) => argument switch

@@ -58,7 +58,8 @@ internal static partial class ServeCommand
                     console.WriteLine(line);
             });
             var watch = app.Services.GetRequiredService<DatabaseWatch>();
-            await app.RunAsync(ct);
+            await StartAsync(app, ct);
+            await app.WaitForShutdownAsync(ct);
             if (watch.Failure is not { } failure)
                 return (int)ExitCode.Ok;
             await Console.Error.WriteLineAsync("error: " + failure);
@@ -80,6 +81,20 @@ internal static partial class ServeCommand
         }
 
         return (int)ExitCode.Error;
+    }
+
+    /// <summary>Where it cannot start, for want of its port perhaps, it stops: what had begun is not taken for failed.</summary>
+    private static async Task StartAsync(WebApplication app, CancellationToken ct)
+    {
+        try
+        {
+            await app.StartAsync(ct);
+        }
+        catch
+        {
+            app.Lifetime.StopApplication();
+            throw;
+        }
     }
 
     /// <summary>Until the web host runs, and stops on signals itself, a signal cancels what is being started.</summary>

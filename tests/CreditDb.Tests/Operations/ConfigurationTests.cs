@@ -1,6 +1,8 @@
 using System.Collections;
 using System.Globalization;
+using System.Net;
 using System.Net.Http.Headers;
+using System.Net.Sockets;
 using System.Reflection;
 using System.Text.Json;
 using System.Text.RegularExpressions;
@@ -70,6 +72,7 @@ public sealed partial class ConfigurationTests(ApiHost host, TestServer server) 
     [InlineData("--Database:Migrate=never", "Database:Migrate")]
     [InlineData("--Database:RolePrefix=Credit-DB", "RolePrefix")]
     [InlineData("--ConnectionStrings:CreditDb=Host=;Pass word=hidden", "ConnectionStrings:CreditDb")]
+    [InlineData("--Urls=127.0.0.1:80:90", "127.0.0.1:80:90")]
     public async Task A_wrong_setting_stops_the_host_and_is_named(string setting, string name)
     {
         var environment = new Dictionary<string, string?> { ["ConnectionStrings__CreditDb"] = host.Database.ConnectionString };
@@ -78,7 +81,19 @@ public sealed partial class ConfigurationTests(ApiHost host, TestServer server) 
         Assert.StartsWith("error: ", error, StringComparison.Ordinal);
         Assert.Contains(name, error, StringComparison.Ordinal);
         Assert.DoesNotContain("hidden", output + error, StringComparison.Ordinal);
-        Assert.DoesNotContain("   at ", error, StringComparison.Ordinal);
+        Assert.DoesNotContain("   at ", output + error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_taken_port_is_said_in_one_line()
+    {
+        using var taken = new TcpListener(IPAddress.Loopback, 0);
+        taken.Start();
+        var port = ((IPEndPoint)taken.LocalEndpoint).Port;
+        var environment = new Dictionary<string, string?> { ["ConnectionStrings__CreditDb"] = host.Database.ConnectionString };
+        var (exitCode, output, error) = await HostProcess.RunAsync([$"--Urls=http://127.0.0.1:{port}"], environment: environment);
+        Assert.Equal((1, "The database is up to date."), (exitCode, output.Trim()));
+        Assert.Equal($"error: Failed to bind to address http://127.0.0.1:{port}: address already in use.\n", error);
     }
 
     [Fact]

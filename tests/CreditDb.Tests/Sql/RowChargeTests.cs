@@ -39,6 +39,32 @@ public sealed class RowChargeTests(TestDatabase db) : IClassFixture<TestDatabase
             "select concat_ws(' ', message, repeats, details ->> 'rows') from credits.notifications where user_id = $1", user));
     }
 
+    [Theory]
+    [InlineData(10_000)]
+    [InlineData(0)]
+    public async Task A_row_looks_at_no_other_rows_key_nor_listing_however_many_there_are(int credits)
+    {
+        const int rows = 200;
+        var user = await db.Account(credits);
+        var table = credits > 0 ? "charge_keys" : "uncharged_rows";
+        var read = $"select idx_tup_read from pg_stat_user_indexes where schemaname = 'credits' and indexrelname = '{table}_pkey'";
+        await using var connection = await db.Source.OpenConnectionAsync(Cancel);
+        await connection.Run("select pg_stat_force_next_flush()");
+        var before = await connection.Value<long>(read);
+        await connection.Run(
+            """
+            do $$
+            begin
+              for i in 1 .. 200 loop
+                insert into public.bots (user_id, name) values ('USER', 'b');
+              end loop;
+            end $$
+            """.Replace("USER", $"{user}", StringComparison.Ordinal));
+        await connection.Run("select pg_stat_force_next_flush()");
+        Assert.InRange(await connection.Value<long>(read) - before, 0, 4 * rows);
+        Assert.Equal(credits > 0 ? rows : 0, await db.Charges(user));
+    }
+
     [Fact]
     public async Task Uncharged_rows_are_settled_in_order_at_the_price_of_their_day_and_once()
     {
