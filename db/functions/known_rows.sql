@@ -19,7 +19,9 @@ as $$
     union all
     select true
     from credits.uncharged_rows u
-    where p_with_listed and u.user_id = p_user_id and u.source = p_source and u.row_id = r.id
+    where u.user_id = p_user_id and u.source = p_source and u.row_id = r.id
+      -- Most users have none: one look.
+      and p_with_listed and exists (select from credits.uncharged_rows o where o.user_id = p_user_id and o.source = p_source)
     limit 1
   ) known
 $$;
