@@ -13,24 +13,27 @@ as $$
 declare
   v_cost credits.credit_costs := credits.cost_of(p_action_type);
   v_user record;
-  v_row record;
 begin
   if p_user_ids is null then
     return;
   end if;
-  -- One look at all rows; names are put together only for one that is refused.
-  select r.* into v_row
-  from unnest(p_user_ids, p_row_ids, p_quantities) as r (user_id, row_id, quantity)
-  where (r.user_id is not null and length(r.row_id) between 1 and 255
-    and r.quantity > 0 and r.quantity <= 1000000000 and scale(trim_scale(r.quantity)) <= 6) is not true
-  limit 1;
-  if found then
-    perform credits.check_argument(length(v_row.row_id) between 1 and 255, 'id of a row of ' || p_source, 'must have 1 to 255 characters');
-    perform credits.check_argument(v_row.user_id is not null, format('user of row %s of %s', v_row.row_id, p_source), 'must not be null');
-    perform credits.check_amount(format('quantity of row %s of %s', v_row.row_id, p_source), v_row.quantity);
-  end if;
+  -- Names are put together only for a row that is refused.
+  for i in 1 .. cardinality(p_row_ids) loop
+    if (p_user_ids[i] is not null and length(p_row_ids[i]) between 1 and 255
+      and p_quantities[i] > 0 and p_quantities[i] <= 1000000000 and scale(trim_scale(p_quantities[i])) <= 6) is not true
+    then
+      perform credits.check_argument(length(p_row_ids[i]) between 1 and 255, 'id of a row of ' || p_source, 'must have 1 to 255 characters');
+      perform credits.check_argument(p_user_ids[i] is not null, format('user of row %s of %s', p_row_ids[i], p_source), 'must not be null');
+      perform credits.check_amount(format('quantity of row %s of %s', p_row_ids[i], p_source), p_quantities[i]);
+    end if;
+  end loop;
 
-  -- One user is the usual case and needs no grouping.
+  -- One row, then one user, is the usual case and needs no grouping.
+  if cardinality(p_row_ids) = 1
+    and credits.charge_usual_row(p_user_ids[1], v_cost, p_source, p_row_ids[1], p_quantities[1], p_seconds[1]) is not null
+  then
+    return;
+  end if;
   if p_user_ids[1] = all (p_user_ids) then
     perform credits.charge_user_rows(p_user_ids[1], v_cost, p_source, p_row_ids, p_quantities, p_seconds);
     return;
@@ -43,6 +46,8 @@ begin
     group by r.user_id
     order by r.user_id
   loop
+    continue when cardinality(v_user.row_ids) = 1
+      and credits.charge_usual_row(v_user.user_id, v_cost, p_source, v_user.row_ids[1], v_user.quantities[1], v_user.seconds[1]) is not null;
     perform credits.charge_user_rows(v_user.user_id, v_cost, p_source, v_user.row_ids, v_user.quantities, v_user.seconds);
   end loop;
 end

@@ -41,7 +41,7 @@ declare
   v_allocations jsonb[] := '{}';
   v_declined credits.uncharged_rows[] := '{}';
 begin
-  if not p_is_settlement then
+  if not p_is_settlement and cardinality(p_row_ids) > 1 then
     v_usual := credits.charge_usual_rows(p_user_id, p_cost, p_source, p_row_ids, p_quantities, p_seconds);
     if v_usual is not null then
       return v_usual;

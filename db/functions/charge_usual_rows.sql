@@ -19,7 +19,7 @@ declare
   v_change_no bigint;
 begin
   -- Only a partitioned table can bring an id twice in one statement.
-  if p_cost.usual_price is null or v_count > 1 and v_count <> (select count(distinct r.id) from unnest(p_row_ids) r (id)) then
+  if p_cost.usual_price is null or v_count <> (select count(distinct r.id) from unnest(p_row_ids) r (id)) then
     return null;
   end if;
   select sum(a.amount), max(a.amount) into v_total, v_most

@@ -1,5 +1,6 @@
 using System.Net.Http.Headers;
 using System.Net.Http.Json;
+using System.Text.Json;
 using CreditDb.Host;
 using CreditDb.Host.Access;
 using Spectre.Console;
@@ -32,11 +33,24 @@ internal sealed class BenchHost : IAsyncDisposable
         return new BenchHost(database, app, client);
     }
 
-    public async Task<int> DeductAsync(Guid user, CancellationToken ct)
+    public async Task<int> DeductAsync(Guid user, CancellationToken ct) =>
+        await AskAsync(HttpMethod.Post, "/api/credits/deduct", new { userId = user, actionType = "weekly_report" }, ct)
+            ? 1
+            : throw new InvalidOperationException("The API refused a charge.");
+
+    /// <summary>Whether it is answered with success, to the last byte.</summary>
+    public async Task<bool> AskAsync(HttpMethod method, string path, object? body, CancellationToken ct)
     {
-        using var answer = await Client.PostAsJsonAsync("/api/credits/deduct", new { userId = user, actionType = "weekly_report" }, ct);
-        answer.EnsureSuccessStatusCode();
-        return 1;
+        using var request = new HttpRequestMessage(method, path) { Content = body is null ? null : JsonContent.Create(body) };
+        using var answer = await Client.SendAsync(request, ct);
+        return answer.IsSuccessStatusCode;
+    }
+
+    /// <summary>What a POST is answered.</summary>
+    public async Task<JsonElement> JsonAsync(string path, object body, CancellationToken ct)
+    {
+        using var answer = await Client.PostAsJsonAsync(path, body, ct);
+        return await answer.EnsureSuccessStatusCode().Content.ReadFromJsonAsync<JsonElement>(ct);
     }
 
     public async ValueTask DisposeAsync()

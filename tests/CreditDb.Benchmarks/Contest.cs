@@ -3,14 +3,14 @@ using Spectre.Console;
 
 namespace CreditDb.Benchmarks;
 
-/// <summary>Something that is measured: what it is, and a run of it that returns operations per second.</summary>
+/// <summary>Something that is measured: what it is, and a run of it that returns operations per second, or per what the contest says.</summary>
 internal sealed record Contestant(string Name, Func<TimeSpan, CancellationToken, Task<double>> RunAsync);
 
 /// <summary>What a ratio is compared with, and what it should reach.</summary>
 internal sealed record Target(string Contestant, string Reference, double AtLeast);
 
-/// <summary>Contestants that are run one after the other, round by round, so that what slows the machine slows all of them.</summary>
-internal sealed record Contest(string Title, IReadOnlyList<Contestant> Contestants, IReadOnlyList<Target> Targets)
+/// <summary>Contestants that are run one after the other, round by round, so that what slows the machine slows all of them. More is better.</summary>
+internal sealed record Contest(string Title, IReadOnlyList<Contestant> Contestants, IReadOnlyList<Target> Targets, string Unit = "per second")
 {
     public async Task<Result> RunAsync(int rounds, TimeSpan time, IAnsiConsole console, CancellationToken ct)
     {

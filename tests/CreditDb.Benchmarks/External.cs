@@ -7,7 +7,8 @@ internal static class External
     {
         var (name, rest) = Split(text, '=');
         var (script, connection) = Split(rest, ',');
-        return new Contestant(name, async (time, ct) => await Pgbench.RunAsync(server, await File.ReadAllTextAsync(script, ct), clients, time, ct, connection));
+        return new Contestant(
+            name, async (time, ct) => (await Pgbench.RunAsync(server, await File.ReadAllTextAsync(script, ct), clients, time, ct, connection)).PerSecond);
 
         (string Left, string Right) Split(string pair, char separator) => pair.IndexOf(separator, StringComparison.Ordinal) is > 0 and var at
             ? (pair[..at], pair[(at + 1)..])

@@ -5,10 +5,13 @@ using Npgsql;
 
 namespace CreditDb.Benchmarks;
 
-/// <summary>Runs a script by pgbench, prepared; the rate is that of its transactions.</summary>
+/// <summary>What pgbench did.</summary>
+internal sealed record PgbenchRun(long Transactions, double PerSecond);
+
+/// <summary>Runs a script by pgbench, prepared.</summary>
 internal static partial class Pgbench
 {
-    public static async Task<double> RunAsync(
+    public static async Task<PgbenchRun> RunAsync(
         BenchServer server, string script, int clients, TimeSpan time, CancellationToken ct, string? connectionString = null)
     {
         var file = Path.GetTempFileName();
@@ -29,10 +32,10 @@ internal static partial class Pgbench
             using var process = Process.Start(start)!;
             var (output, error) = (process.StandardOutput.ReadToEndAsync(ct), process.StandardError.ReadToEndAsync(ct));
             await process.WaitForExitAsync(ct);
-            var tps = Tps().Match(await output);
+            var (tps, done) = (Tps().Match(await output), Done().Match(await output));
             // It has no rate for nothing done.
             return process.ExitCode == 0
-                ? tps.Success ? double.Parse(tps.Groups[1].ValueSpan, CultureInfo.InvariantCulture) : 0
+                ? tps.Success ? new PgbenchRun(long.Parse(done.Groups[1].ValueSpan, CultureInfo.InvariantCulture), double.Parse(tps.Groups[1].ValueSpan, CultureInfo.InvariantCulture)) : new PgbenchRun(0, 0)
                 : throw new InvalidOperationException($"pgbench failed: {await error}\n{await output}");
         }
         finally
@@ -43,4 +46,7 @@ internal static partial class Pgbench
 
     [GeneratedRegex(@"^tps = ([0-9.]+)", RegexOptions.Multiline)]
     private static partial Regex Tps();
+
+    [GeneratedRegex(@"transactions actually processed: ([0-9]+)")]
+    private static partial Regex Done();
 }

@@ -3,7 +3,7 @@ using CreditDb;
 using CreditDb.Benchmarks;
 using Spectre.Console;
 
-string[] all = ["charge", "batch", "hot", "bulk", "age", "verify"];
+string[] all = ["charge", "batch", "hot", "bulk", "bytes", "http", "age", "verify"];
 var scenario = new Argument<string[]>("scenario") { Description = $"Any of {string.Join(", ", all)}; all if none is named.", Arity = ArgumentArity.ZeroOrMore };
 scenario.AcceptOnlyFromAmong(all);
 var rounds = new Option<int>("--rounds") { Description = "How often each contestant runs.", DefaultValueFactory = _ => 5 };
@@ -36,6 +36,8 @@ root.SetAction(async (arguments, ct) =>
             "batch" => scenarios.Batches(16),
             "hot" => scenarios.Hot(64),
             "bulk" => scenarios.Bulk(arguments.GetValue(rows)),
+            "bytes" => scenarios.Bytes(16),
+            "http" => scenarios.Http(256),
             "age" => await scenarios.AgeAsync(arguments.GetValue(entries), ct),
             _ => scenarios.Verify(),
         };

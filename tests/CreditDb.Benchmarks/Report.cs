@@ -11,7 +11,7 @@ internal static class Report
     public static void Show(Result result, IAnsiConsole console)
     {
         var table = new Table { Title = new TableTitle(Markup.Escape(result.Contest.Title)) }
-            .AddColumn("contestant").AddColumn(new TableColumn("per second").RightAligned()).AddColumn("ratio");
+            .AddColumn("contestant").AddColumn(new TableColumn(result.Contest.Unit).RightAligned()).AddColumn("ratio");
         foreach (var (name, rate) in result.Rates)
             table.AddRow(Markup.Escape(name), Number(rate), Markup.Escape(string.Join(", ", Ratios(result, name))));
         console.Write(table);
@@ -31,7 +31,7 @@ internal static class Report
             """);
         foreach (var result in results)
         {
-            page.Append(CultureInfo.InvariantCulture, $"\n## {result.Contest.Title}\n\n| contestant | per second | ratio (target) |\n|---|---|---|\n");
+            page.Append(CultureInfo.InvariantCulture, $"\n## {result.Contest.Title}\n\n| contestant | {result.Contest.Unit} | ratio (target) |\n|---|---|---|\n");
             foreach (var (name, rate) in result.Rates)
                 page.Append(CultureInfo.InvariantCulture, $"| {name} | {Number(rate)} | {string.Join("<br>", Ratios(result, name))} |\n");
         }

@@ -87,6 +87,75 @@ internal sealed class Scenarios(BenchServer server, CreditClient client, BenchHo
             new($"{rows:N0} rows", $"{rows / 20:N0} rows", 0.85),
         ]);
 
+    /// <summary>How far a megabyte goes: of what is written ahead and shipped to standbys, and of the disk.</summary>
+    public Contest Bytes(int clients)
+    {
+        const string wal = "select pg_current_wal_insert_lsn() - '0/0'::pg_lsn";
+        static string Disk(string tables) => $"select sum(pg_total_relation_size(c.oid)) from pg_class c where c.relkind = 'r' and {tables}";
+        var (floor, credits) = (Disk("c.oid in ('public.floor_balances'::regclass, 'public.floor_history'::regclass)"), Disk("c.relnamespace = 'credits'::regnamespace"));
+        const string one = "floor: one update, one insert";
+        const string charge = "deduct_credits_for_action";
+        const string keyed = "deduct_credits_for_action, idempotency key";
+        return new Contest(
+            $"Charges per megabyte, random accounts, {clients} clients",
+            [
+                Grows($"{one}; WAL", Floor, clients, wal), Grows($"{charge}; WAL", Charge, clients, wal), Grows($"{keyed}; WAL", Keyed, clients, wal),
+                Grows($"{one}; disk", Floor, clients, floor), Grows($"{charge}; disk", Charge, clients, credits), Grows($"{keyed}; disk", Keyed, clients, credits),
+            ],
+            [
+                new($"{charge}; WAL", $"{one}; WAL", 0.5), new($"{keyed}; WAL", $"{one}; WAL", 0.5),
+                new($"{charge}; disk", $"{one}; disk", 0.5), new($"{keyed}; disk", $"{one}; disk", 0.5),
+            ],
+            "per MB");
+    }
+
+    /// <summary>The HTTP API, request by request: what it can be asked for lastingly, by a service.</summary>
+    public Contest Http(int callers)
+    {
+        const string library = "the library, DeductAsync";
+        return new Contest(
+            $"HTTP, {callers} callers: the highest rate held with 99 of 100 answers within 100 ms",
+            [
+                new(library, (time, ct) => Paced.HeldAsync(callers, time, async (random, token) => await LibraryAsync(0, random, token) > 0, ct)),
+                Post("/api/credits/deduct", user => new { userId = user, actionType = "weekly_report" }),
+                Post("/api/credits/deduct/batch", user => new { items = Enumerable.Repeat(new { userId = user, actionType = "weekly_report" }, 10) }, " (10)"),
+                Post("/api/credits/check", user => new { userId = user, actionType = "weekly_report" }),
+                Post("/api/credits/track", user => new { userId = user, operation = "prompt_formatting", usage = new { success = true } }),
+                Held("POST /api/credits/reservations, …/commit", HoldAsync),
+                Held("POST /api/credits/deduct, /api/credits/refunds", RefundAsync),
+                Post("/api/accounts", user => new { userId = user, planId = "paid" }),
+                Post("/api/tokens", user => new { userId = user }),
+                Get("/api/credits/balance"),
+                Get("/api/credits/costs"),
+                Get("/api/credits/packages"),
+                Get("/api/credits/purchases"),
+                Get("/api/usage/stats"),
+                Get("/api/usage/features"),
+                Get("/api/usage/logs"),
+                Get("/api/usage/logs.csv"),
+                Get("/api/notifications"),
+            ],
+            [new("POST /api/credits/deduct", library, 0.6)]);
+
+        Contestant Held(string name, Func<Guid, CancellationToken, Task<bool>> once) =>
+            new(name, (time, ct) => Paced.HeldAsync(callers, time, (random, token) => once(AnyAccount(random), token), ct));
+        Contestant Get(string path) => Held("GET " + path, (user, ct) => host.AskAsync(HttpMethod.Get, $"{path}?userId={user}", null, ct));
+        Contestant Post(string path, Func<Guid, object> body, string what = "") =>
+            Held($"POST {path}{what}", (user, ct) => host.AskAsync(HttpMethod.Post, path, body(user), ct));
+
+        async Task<bool> HoldAsync(Guid user, CancellationToken ct)
+        {
+            var hold = await host.JsonAsync("/api/credits/reservations", new { userId = user, actionType = "weekly_report", quantity = 2, ttlSeconds = 600 }, ct);
+            return await host.AskAsync(HttpMethod.Post, $"/api/credits/reservations/{hold.GetProperty("reservationId").GetGuid()}/commit", new { userId = user, quantity = 1 }, ct);
+        }
+
+        async Task<bool> RefundAsync(Guid user, CancellationToken ct)
+        {
+            var charge = await host.JsonAsync("/api/credits/deduct", new { userId = user, actionType = "weekly_report" }, ct);
+            return await host.AskAsync(HttpMethod.Post, "/api/credits/refunds", new { userId = user, logId = charge.GetProperty("logId").GetInt64(), reason = "benchmark" }, ct);
+        }
+    }
+
     /// <summary>Reading an old account beside a young one.</summary>
     public async Task<Contest> AgeAsync(int entries, CancellationToken ct)
     {
@@ -153,7 +222,15 @@ internal sealed class Scenarios(BenchServer server, CreditClient client, BenchHo
         """;
 
     private Contestant Sql(string name, string script, int clients, int each = 1) =>
-        new(name, async (time, ct) => each * await Pgbench.RunAsync(server, script, clients, time, ct));
+        new(name, async (time, ct) => each * (await Pgbench.RunAsync(server, script, clients, time, ct)).PerSecond);
+
+    /// <summary>Transactions per megabyte by which a counter of the server grows while they run.</summary>
+    private Contestant Grows(string name, string script, int clients, string counter) => new(name, async (time, ct) =>
+    {
+        var before = await server.ValueAsync<decimal>(counter, ct);
+        var run = await Pgbench.RunAsync(server, script, clients, time, ct);
+        return run.Transactions * 1e6 / (double)(await server.ValueAsync<decimal>(counter, ct) - before);
+    });
 
     private Contestant Rows(string name, int rows, string before) => new(name, async (_, ct) =>
     {
