@@ -87,13 +87,16 @@ internal static class ApiDocument
         if (!isRead && !metadata.OfType<IAllowAnonymous>().Any())
         {
             codes.Add("invalid_idempotency_key");
+            var isRequired = codes.Contains("idempotency_key_required");
             operation.Parameters = [.. (operation.Parameters ?? []).Where(p => p.Name != IdempotencyKey.Header)];
             operation.Parameters.Add(new OpenApiParameter
             {
                 Name = IdempotencyKey.Header,
                 In = ParameterLocation.Header,
-                Description = "1 to 255 printable ASCII characters (a user's token: 250). A write that is repeated with it is done once in 30 days, and answered as the first time.",
-                Schema = new OpenApiSchema { Type = JsonSchemaType.String, MinLength = 1, MaxLength = 255, Pattern = "^[ -~]+$" },
+                Required = isRequired,
+                Description = (isRequired ? "1 to 100 printable ASCII characters." : "1 to 255 printable ASCII characters (a user's token: 250).")
+                    + " A write that is repeated with it is done once in 30 days, and answered as the first time.",
+                Schema = new OpenApiSchema { Type = JsonSchemaType.String, MinLength = 1, MaxLength = isRequired ? 100 : 255, Pattern = "^[ -~]+$" },
                 Example = "7c1d9a52-order-17",
             });
         }
@@ -167,7 +170,7 @@ internal static class ApiDocument
 
     private static int StatusOf(string code) => code switch
     {
-        "malformed_json" or "invalid_idempotency_key" => 400,
+        "malformed_json" or "invalid_idempotency_key" or "idempotency_key_required" => 400,
         "unauthenticated" => 401,
         "forbidden" => 403,
         "body_too_large" => 413,
@@ -200,6 +203,7 @@ internal static class ApiDocument
         "invalid_argument" => "quantity: must be greater than zero",
         "malformed_json" => "qty is unknown here, of another type, or there twice.",
         "invalid_idempotency_key" => "Idempotency-Key: must have 1 to 255 printable ASCII characters.",
+        "idempotency_key_required" => "Send an Idempotency-Key of 1 to 100 ASCII characters, the same one when you repeat the request.",
         "unauthenticated" => "The key or token is unknown, revoked or expired.",
         "forbidden" => "This key or token may not do that: it needs the scope service.",
         "body_too_large" => "The body is larger than this endpoint takes, which is 1 MB.",

@@ -18,6 +18,7 @@ internal static class JsonRules
         json.NumberHandling = JsonNumberHandling.Strict;
         json.Converters.Add(new AmountConverter());
         json.Converters.Add(new FiniteConverter());
+        json.Converters.Add(new IdConverter());
         json.Converters.Add(new TextConverter());
         json.Converters.Add(new JsonObjectConverter());
         json.Converters.Add(new RawJsonConverter());
@@ -68,6 +69,14 @@ internal static class JsonRules
             var point = mantissa.IndexOf('.', StringComparison.Ordinal);
             return (point < 0 ? 0 : mantissa.Length - point - 1) - (digits.Length - significant.Length) - exponent;
         }
+    }
+
+    private sealed class IdConverter : JsonConverter<Guid>
+    {
+        public override Guid Read(ref Utf8JsonReader reader, Type typeToConvert, JsonSerializerOptions options) =>
+            reader.TokenType == JsonTokenType.String && reader.TryGetGuid(out var id) ? id : throw new FieldException("must be a UUID", null);
+
+        public override void Write(Utf8JsonWriter writer, Guid value, JsonSerializerOptions options) => writer.WriteStringValue(value);
     }
 
     /// <summary>A text that PostgreSQL can keep.</summary>

@@ -19,7 +19,7 @@ internal static class PaymentEndpoints
                 return TypedResults.Created((string?)null, PurchaseItem.Of(purchase));
             })
             .WithExample("""{ "userId": "00000000-0000-0000-0000-0000000000aa", "packageId": "small" }""")
-            .WithProblems("unknown_account", "account_suspended", "key_reused")
+            .WithProblems("idempotency_key_required", "unknown_account", "account_suspended", "key_reused")
             .WithSummary("Buy a package")
             .WithDescription("Sends the user to checkoutUrl, where it is paid; the credits come when the payment provider reports that. The same Idempotency-Key leads to the same purchase and page.");
         credits.MapGet("/purchases", async (Caller caller, CancellationToken ct, Guid? userId = null, int limit = 50, string? after = null) =>
@@ -66,7 +66,7 @@ internal static class PaymentEndpoints
                 new Refunded(await desk.RefundAsync(request.UserId, purchaseId, request.AmountMinor, Key(idempotencyKey), ct)))
             .WithTags("Payments")
             .WithExample("""{ "userId": "00000000-0000-0000-0000-0000000000aa", "amountMinor": 100 }""")
-            .WithProblems("unknown_account", "not_found")
+            .WithProblems("idempotency_key_required", "unknown_account", "not_found")
             .WithSummary("Refund a purchase at the payment provider; the credits follow when that reports it");
         admin.MapPost("/purchases/{purchaseId:guid}/reinstate", (Guid purchaseId, Reinstate request, Caller caller, CancellationToken ct) =>
                 caller.Credits.ReinstatePurchaseAsync(request.UserId, purchaseId, request.RefundReference, request.Reason, ct))

@@ -43,6 +43,20 @@ public sealed partial class ApiDocumentTests(ApiHost host) : IClassFixture<ApiHo
         Assert.Equal([], missing);
     }
 
+    [Theory]
+    [InlineData("/api/credits/purchase", true, 100)]
+    [InlineData("/api/admin/purchases/{purchaseId}/refund", true, 100)]
+    [InlineData("/api/credits/deduct", false, 255)]
+    public async Task It_says_where_a_key_must_be_and_that_ids_are_uuids(string path, bool isRequired, int longest)
+    {
+        using var anonymous = host.Anonymous();
+        var document = await anonymous.Get("/openapi/v1.json").JsonAsync();
+        var operation = document.GetProperty("paths").GetProperty(path).GetProperty("post");
+        var header = operation.GetProperty("parameters").EnumerateArray().Single(p => p.Text("name") == "Idempotency-Key");
+        Assert.Equal((isRequired, longest), (header.TryGetProperty("required", out var required) && required.GetBoolean(), header.GetProperty("schema").GetProperty("maxLength").GetInt32()));
+        Assert.Equal("uuid", document.GetProperty("components").GetProperty("schemas").GetProperty("Account").GetProperty("properties").GetProperty("userId").Text("format"));
+    }
+
     [Fact]
     public async Task The_document_is_made_once_however_often_anybody_asks()
     {
