@@ -175,7 +175,7 @@ public sealed class AccessTests(ApiHost host) : IClassFixture<ApiHost>
         Assert.Equal("#/quantity", bad.GetProperty("errors")[0].Text("pointer"));
         await host.Service.Post("/api/credits/deduct", new { userId = Guid.NewGuid(), actionType = "create_agent" }).ProblemAsync(404, "unknown_account");
         await host.Service.Post("/api/credits/deduct", new { actionType = "create_agent" }).ProblemAsync(400, "user_required");
-        await host.Service.Post("/api/credits/deduct", new { userId = "x", actionType = "create_agent" }).ProblemAsync(400, "malformed_json");
+        await host.Service.Post("/api/credits/deduct", new { userId = "x", actionType = "create_agent" }).ProblemAsync(400, "invalid_argument");
         await host.Service.Send(HttpMethod.Post, "/api/credits/deduct", new StringContent("{")).ProblemAsync(415, "unsupported_media_type");
         await host.Service.Get("/api/nothing").ProblemAsync(404, "no_such_endpoint");
         await host.Service.Post("/api/credits/deduct", new { userId = user, actionType = "send_email" }, "k").JsonAsync();
