@@ -12,7 +12,7 @@ declare
   v_ids uuid[];
 begin
   if p_has_wallets then
-    -- Who holds one of these waits for a wallet, or for this user's wallets as another erasure does: it comes after this one.
+    -- Who holds one of these may be waiting for the wallets, so nobody is waited for.
     v_ids := array(
       select e.payment_event_id
       from credits.payment_events e
@@ -44,9 +44,19 @@ begin
   update credits.payment_events e
   set payload = '{}', failure_reason = null, customer_reference = null, payment_method = null
   where e.payment_event_id = any (v_ids) and (e.payload <> '{}' or num_nonnulls(e.failure_reason, e.customer_reference, e.payment_method) > 0);
+
+  if p_has_wallets and exists (
+    select
+    from credits.payment_events e
+    where e.payment_event_id in (select credits.payment_events_of(p_user_id))
+      and (e.payload <> '{}' or num_nonnulls(e.failure_reason, e.customer_reference, e.payment_method) > 0))
+  then
+    raise exception 'somebody is at a payment of the user just now'
+      using errcode = 'serialization_failure', hint = 'Erase again: that waits for the payment.';
+  end if;
 end
 $$;
 
 comment on function credits.erase_payment_events(uuid, boolean) is
   'Internal. Part of erase_user_data: what payment providers reported of a user, once before the user''s wallets are locked and, for what came meanwhile, once after. '
-  'Locks the payments and their events before the wallets; after them, the events that nobody else has locked.';
+  'Locks the payments and their events before the wallets; after them, the events that nobody else has locked; raises 40001 if others are left.';

@@ -45,6 +45,10 @@ internal static class ApiDocument
                 schema.Type = JsonSchemaType.Number;
             else if (type == typeof(decimal?) || type == typeof(double?))
                 schema.Type = JsonSchemaType.Number | JsonSchemaType.Null;
+            else if (type == typeof(string) || type == typeof(Guid))
+                schema.Type ??= JsonSchemaType.String;
+            else if (type == typeof(Guid?))
+                schema.Type = JsonSchemaType.String | JsonSchemaType.Null;
             else if (type == typeof(JsonObject))
                 schema.Type = JsonSchemaType.Object;
 

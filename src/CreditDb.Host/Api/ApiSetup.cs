@@ -27,14 +27,16 @@ internal static class ApiSetup
             : next(context);
 
     /// <summary>
-    /// The binding that the build generates marks an optional parameter that it cannot read, where it throws for others, and leaves an empty moment at its default.
+    /// The binding that the build generates marks an optional parameter that it cannot read, where it throws for others, takes an empty one for none, and
+    /// puts a text that is there twice together.
     /// </summary>
     public static ValueTask<object?> RefuseUnreadable(EndpointFilterInvocationContext context, EndpointFilterDelegate next)
     {
         var http = context.HttpContext;
-        var isUnread = http.Response.StatusCode == StatusCodes.Status400BadRequest
-            || (context.Arguments.Any(a => a is DateTimeOffset moment && moment == default) && http.Request.Query.Any(q => q.Value == ""));
-        return isUnread ? throw new BadHttpRequestException("A parameter cannot be read.") : next(context);
+        return http.Response.StatusCode == StatusCodes.Status400BadRequest
+            || (http.Request.Query.Any(q => q.Value.Count != 1 || q.Value == "") && Problems.Unreadable(http) is not null)
+            ? throw new BadHttpRequestException("A parameter cannot be read.")
+            : next(context);
     }
 
     /// <summary>PostgreSQL keeps no text with a NUL character, so none is looked for either.</summary>

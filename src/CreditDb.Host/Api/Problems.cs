@@ -5,6 +5,7 @@ using System.Text.Json;
 using System.Text.Json.Nodes;
 using Microsoft.AspNetCore.Diagnostics;
 using Microsoft.AspNetCore.Http.Features;
+using Microsoft.AspNetCore.Http.Metadata;
 using Microsoft.AspNetCore.Mvc;
 using Npgsql;
 
@@ -91,9 +92,11 @@ internal sealed partial class Problems(ILogger<Problems> logger) : IExceptionHan
         BadHttpRequestException { InnerException: JsonException json } => Malformed(json),
         BadHttpRequestException { StatusCode: 413 } => Document(413, "body_too_large", "The body is larger than this endpoint takes, which is 1 MB."),
         BadHttpRequestException { StatusCode: 400 } e when Unreadable(context) is { } name => Document(400, "malformed_request", $"The parameter {name} is missing, is there twice or has another form{Form(context, name)}.", name),
-        BadHttpRequestException { StatusCode: 400 } when context.Features.Get<IHttpRequestBodyDetectionFeature>()?.CanHaveBody is false =>
+        BadHttpRequestException { StatusCode: 400 } when EndpointOf(context)?.Metadata.GetMetadata<IAcceptsMetadata>() is not null
+            && context.Features.Get<IHttpRequestBodyDetectionFeature>()?.CanHaveBody is false =>
             Document(400, "malformed_json", "The body is missing: send JSON."),
         BadHttpRequestException { StatusCode: 400 } => Document(400, "malformed_request", "The body, or a parameter, is missing or cannot be read."),
+        BadHttpRequestException { StatusCode: 415 } => Document(415, "unsupported_media_type", "The body must be application/json."),
         BadHttpRequestException e => Document(e.StatusCode, "malformed_request", e.Message),
         PostgresException
         {
@@ -121,16 +124,17 @@ internal sealed partial class Problems(ILogger<Problems> logger) : IExceptionHan
     }
 
     /// <summary>The parameter of the path or query that has another form than the endpoint takes.</summary>
-    private static string? Unreadable(HttpContext context) => Parameters(context).FirstOrDefault(p => context.Request.Query.TryGetValue(p.Name!, out var values)
+    public static string? Unreadable(HttpContext context) => Parameters(context).FirstOrDefault(p => context.Request.Query.TryGetValue(p.Name!, out var values)
         ? values.Count > 1 || !IsReadable(p.ParameterType, values.ToString())
         : p.ParameterType == typeof(DateTimeOffset))?.Name;
 
-    // An empty moment is none, though the converter would take it.
-    private static bool IsReadable(Type type, string text) =>
-        TypeDescriptor.GetConverter(type).IsValid(text) && (text.Length > 0 || type != typeof(DateTimeOffset));
+    private static bool IsReadable(Type type, string text) => text.Length > 0 ? TypeDescriptor.GetConverter(type).IsValid(text) : type == typeof(string);
 
     private static ParameterInfo[] Parameters(HttpContext context) =>
-        context.Features.Get<IExceptionHandlerFeature>()?.Endpoint?.Metadata.GetMetadata<MethodInfo>()?.GetParameters() ?? [];
+        EndpointOf(context)?.Metadata.GetMetadata<MethodInfo>()?.GetParameters() ?? [];
+
+    /// <summary>An exception's handling has no endpoint any more.</summary>
+    private static Endpoint? EndpointOf(HttpContext context) => context.Features.Get<IExceptionHandlerFeature>()?.Endpoint ?? context.GetEndpoint();
 
     private static string Form(HttpContext context, string name) =>
         Parameters(context).First(p => p.Name == name).ParameterType is { } type && (Nullable.GetUnderlyingType(type) ?? type) == typeof(DateTimeOffset)
@@ -178,13 +182,15 @@ internal sealed partial class Problems(ILogger<Problems> logger) : IExceptionHan
         foreach (var (name, value) in fields)
         {
             // The document has a status of its own.
-            if (!IsNone(value) && name is not ("success" or "code" or "error"))
+            if (!IsNone(value, problem.Status == StatusCodes.Status404NotFound) && name is not ("success" or "code" or "error"))
                 problem.Extensions[name is "status" ? "state" : name] = value;
         }
     }
 
-    /// <summary>An id of zeros is one that the outcome does not tell.</summary>
-    private static bool IsNone(JsonNode? value) => value is null || (value is JsonValue one && one.TryGetValue<Guid>(out var id) && id == Guid.Empty);
+    /// <summary>What the outcome does not tell: an id of zeros and, where nothing was found, whatever is empty.</summary>
+    private static bool IsNone(JsonNode? value, bool isNotFound) => value is null
+        || (value is JsonValue one && one.TryGetValue<Guid>(out var id) && id == Guid.Empty)
+        || (isNotFound && value.ToJsonString() is "0" or "\"\"" or "[]" or "{}" or "false");
 
     /// <summary>The argument p_action_type of a function is the field actionType of a request, and p_usage.success is usage/success.</summary>
     public static string? FieldOf(string? argument) => argument switch

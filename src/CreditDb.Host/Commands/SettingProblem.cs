@@ -13,6 +13,7 @@ internal static partial class SettingProblem
             Annotation().Match(failure) is { Success: true } match ? $"{SectionOf(wrong.OptionsType)}:{match.Groups[1]}: {match.Groups[2]}" : failure)),
         InvalidOperationException when Unknown().Match(problem.Message) is { Success: true } match =>
             $"{SectionOf(typeof(SettingProblem).Assembly.GetType(match.Groups[1].Value))} has no setting {match.Groups[2]}.",
+        IOException or FormatException when Address().IsMatch(problem.Message) => "Urls: " + problem.Message,
         _ => problem.Message,
     };
 
@@ -21,6 +22,9 @@ internal static partial class SettingProblem
 
     [GeneratedRegex(@"members: '([^']+)' with the error: '(.*)'\.$", RegexOptions.Singleline)]
     private static partial Regex Annotation();
+
+    [GeneratedRegex("^(Failed to bind|Invalid url)")]
+    private static partial Regex Address();
 
     [GeneratedRegex(@"not found on the instance of ([\w.]+): (.+)$")]
     private static partial Regex Unknown();

@@ -18,7 +18,7 @@ internal static class PaymentEndpoints
                     Key(idempotencyKey), Address(http), ct);
                 return TypedResults.Created((string?)null, PurchaseItem.Of(purchase));
             })
-            .WithExample("""{ "userId": "00000000-0000-0000-0000-0000000000aa", "packageId": "small" }""")
+            .WithExample("""{ "userId": "00000000-0000-0000-0000-0000000000aa", "packageId": "starter" }""")
             .WithProblems("idempotency_key_required", "unknown_account", "account_suspended", "key_reused")
             .WithSummary("Buy a package")
             .WithDescription("Sends the user to checkoutUrl, where it is paid; the credits come when the payment provider reports that. The same Idempotency-Key leads to the same purchase and page.");

@@ -43,6 +43,20 @@ public sealed partial class ApiDocumentTests(ApiHost host) : IClassFixture<ApiHo
         Assert.Equal([], missing);
     }
 
+    [Fact]
+    public async Task Every_field_and_parameter_has_a_type()
+    {
+        using var anonymous = host.Anonymous();
+        var document = await anonymous.Get("/openapi/v1.json").JsonAsync();
+        var schemas = document.GetProperty("components").GetProperty("schemas").EnumerateObject()
+            .SelectMany(s => s.Value.TryGetProperty("properties", out var fields) ? fields.EnumerateObject().Select(f => ($"{s.Name}.{f.Name}", Schema: f.Value)) : []);
+        var parameters = document.GetProperty("paths").EnumerateObject().SelectMany(p => p.Value.EnumerateObject().SelectMany(o =>
+            o.Value.TryGetProperty("parameters", out var them) ? them.EnumerateArray().Select(q => ($"{o.Name} {p.Name} {q.Text("name")}", Schema: q.GetProperty("schema"))) : []));
+        var untyped = schemas.Concat(parameters)
+            .Where(f => !f.Schema.EnumerateObject().Any(p => p.Name is "type" or "$ref" or "anyOf" or "oneOf" or "enum")).Select(f => f.Item1).ToList();
+        Assert.Equal([], untyped);
+    }
+
     [Theory]
     [InlineData("/api/credits/purchase", true, 100)]
     [InlineData("/api/admin/purchases/{purchaseId}/refund", true, 100)]

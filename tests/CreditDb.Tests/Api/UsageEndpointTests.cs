@@ -72,6 +72,11 @@ public sealed class UsageEndpointTests(ApiHost host) : IClassFixture<ApiHost>
     [InlineData("before=x")]
     [InlineData("from=yesterday")]
     [InlineData("userId=x")]
+    [InlineData("limit=")]
+    [InlineData("before=")]
+    [InlineData("from=")]
+    [InlineData("userId=")]
+    [InlineData("creditType=credits&creditType=credits")]
     public async Task A_malformed_parameter_is_named(string query)
     {
         var user = query.StartsWith("userId", StringComparison.Ordinal) ? "" : $"userId={Guid.NewGuid()}&";

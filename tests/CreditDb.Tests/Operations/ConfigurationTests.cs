@@ -72,7 +72,7 @@ public sealed partial class ConfigurationTests(ApiHost host, TestServer server) 
     [InlineData("--Database:Migrate=never", "Database:Migrate")]
     [InlineData("--Database:RolePrefix=Credit-DB", "RolePrefix")]
     [InlineData("--ConnectionStrings:CreditDb=Host=;Pass word=hidden", "ConnectionStrings:CreditDb")]
-    [InlineData("--Urls=127.0.0.1:80:90", "127.0.0.1:80:90")]
+    [InlineData("--Urls=127.0.0.1:80:90", "Urls: Invalid url: '127.0.0.1:80:90'")]
     public async Task A_wrong_setting_stops_the_host_and_is_named(string setting, string name)
     {
         var environment = new Dictionary<string, string?> { ["ConnectionStrings__CreditDb"] = host.Database.ConnectionString };
@@ -93,7 +93,7 @@ public sealed partial class ConfigurationTests(ApiHost host, TestServer server) 
         var environment = new Dictionary<string, string?> { ["ConnectionStrings__CreditDb"] = host.Database.ConnectionString };
         var (exitCode, output, error) = await HostProcess.RunAsync([$"--Urls=http://127.0.0.1:{port}"], environment: environment);
         Assert.Equal((1, "The database is up to date."), (exitCode, output.Trim()));
-        Assert.Equal($"error: Failed to bind to address http://127.0.0.1:{port}: address already in use.\n", error);
+        Assert.Equal($"error: Urls: Failed to bind to address http://127.0.0.1:{port}: address already in use.\n", error);
     }
 
     [Fact]

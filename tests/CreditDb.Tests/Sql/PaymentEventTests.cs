@@ -567,6 +567,38 @@ public sealed class PaymentEventTests(TestDatabase db) : IClassFixture<TestDatab
         }
     }
 
+    [Fact]
+    public async Task An_erasure_that_finds_somebody_at_an_event_of_the_user_is_to_be_repeated_rather_than_leave_it()
+    {
+        var ct = TestContext.Current.CancellationToken;
+        var (user, later) = (await db.Account(), await db.NewCreditType("later"));
+        await db.Run("select credits.grant_credits($1, 1, 'purchased', p_credit_type => $2)", user, later);
+        var (purchase, payment) = ((await Purchase(user)).Purchase, $"pi_{Guid.NewGuid():N}");
+        var waiting = (await db.Json(
+            "select credits.apply_payment_event('stripe', $1, 'refund_failed', p_provider_reference => $2, p_failure_reason => 'card of Ada', p_payload => '{\"email\": \"a@b\"}')",
+            "failed " + payment, payment)).GetProperty("payment_event_id").GetGuid();
+
+        // The event becomes the user's while the erasure waits, at its first wallet and then at its last one.
+        await using var last = await db.Source.OpenConnectionAsync(ct);
+        await using var lastHeld = await last.BeginTransactionAsync(ct);
+        await last.Run("select from credits.wallets where user_id = $1 and credit_type = $2 for no key update", user, later);
+        await using var first = await db.Source.OpenConnectionAsync(ct);
+        await using var firstHeld = await first.BeginTransactionAsync(ct);
+        await first.Run("select credits.apply_payment_event('stripe', $1, 'completed', $2, $3, $4, 500, 'USD')", "paid " + payment, user, purchase, payment);
+        var erasure = db.Fails("40001", "select credits.erase_user_data($1)", user);
+        await Eventually.TrueAsync(async () => await db.Value<long>("select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()") == 1, "nobody waits");
+        await firstHeld.CommitAsync(ct);
+        await using var operatorAt = await db.Source.OpenConnectionAsync(ct);
+        await using var dismissal = await operatorAt.BeginTransactionAsync(ct);
+        await operatorAt.Run("select credits.dismiss_payment_event($1, 'by hand')", waiting);
+        await lastHeld.RollbackAsync(ct);
+        await erasure;
+        await dismissal.CommitAsync(ct);
+
+        await db.Run("select credits.erase_user_data($1)", user);
+        Assert.Equal("{} dismissed", await db.Value<string>("select payload || coalesce(failure_reason, ' ') || status from credits.payment_events where payment_event_id = $1", waiting));
+    }
+
     [Theory]
     [InlineData("'Stripe', 'e', 'completed'", "p_provider")]
     [InlineData("null, 'e', 'completed'", "p_provider")]
