@@ -8,6 +8,7 @@ var scenario = new Argument<string[]>("scenario") { Description = $"Any of {stri
 scenario.AcceptOnlyFromAmong(all);
 var rounds = new Option<int>("--rounds") { Description = "How often each contestant runs.", DefaultValueFactory = _ => 5 };
 var seconds = new Option<int>("--seconds") { Description = "How long each run takes.", DefaultValueFactory = _ => 5 };
+var hold = new Option<double>("--hold") { Description = "How many seconds the scenario http holds a rate.", DefaultValueFactory = _ => 60 };
 var accounts = new Option<int>("--accounts") { Description = "How many accounts there are.", DefaultValueFactory = _ => 100_000 };
 var entries = new Option<int>("--entries") { Description = "How many entries the old account of the scenario age has.", DefaultValueFactory = _ => 5_000_000 };
 var rows = new Option<int>("--rows") { Description = "How many rows the scenario bulk inserts.", DefaultValueFactory = _ => 20_000 };
@@ -17,7 +18,7 @@ var external = new Option<string[]>("--external")
     DefaultValueFactory = _ => [],
 };
 var page = new Option<FileInfo?>("--page") { Description = "Write the results as Markdown to this file (docs/benchmarks.md)." };
-var root = new RootCommand("Measures CreditDb beside what else one would use, on a PostgreSQL of its own.") { scenario, rounds, seconds, accounts, entries, rows, external, page };
+var root = new RootCommand("Measures CreditDb beside what else one would use, on a PostgreSQL of its own.") { scenario, rounds, seconds, hold, accounts, entries, rows, external, page };
 root.SetAction(async (arguments, ct) =>
 {
     var console = AnsiConsole.Console;
@@ -41,7 +42,10 @@ root.SetAction(async (arguments, ct) =>
             "age" => await scenarios.AgeAsync(arguments.GetValue(entries), ct),
             _ => scenarios.Verify(),
         };
-        var result = await contest.RunAsync(arguments.GetValue(rounds), time, console, ct);
+        // A rate that was held is no matter of rounds.
+        var result = name == "http"
+            ? await contest.RunAsync(1, TimeSpan.FromSeconds(arguments.GetValue(hold)), console, ct)
+            : await contest.RunAsync(arguments.GetValue(rounds), time, console, ct);
         Report.Show(result, console);
         results.Add(result);
     }

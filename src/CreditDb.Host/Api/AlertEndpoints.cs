@@ -16,7 +16,7 @@ internal static class AlertEndpoints
                 var last = before is { } at ? new Alert { RaisedAt = at, AlertId = beforeId!.Value } : null;
                 var rows = await caller.Credits.ListAlertsAsync(IsOpen(state), kind, userId, last, Page.Checked(limit) + 1, ct);
                 var next = rows.Count > limit ? rows[limit - 1] : null;
-                return new AlertPage(rows[..Math.Min(limit, rows.Count)], next?.RaisedAt, next?.AlertId);
+                return new AlertPage([.. rows.Take(limit).Select(a => a with { Details = JsonRules.Camel(a.Details)!.AsObject() })], next?.RaisedAt, next?.AlertId);
             })
             .WithSummary("What the worker found that somebody should look at, newest first")
             .WithDescription("The open ones; state=closed or state=all for others. Filters: kind (discrepancy, attachment, high_usage, many_declines), userId. Up to 200 at a time: limit, and before and beforeId, which are the nextBefore and nextBeforeId of the page before.");

@@ -49,7 +49,7 @@ internal static class ApiDocument
                 schema.Type ??= JsonSchemaType.String;
             else if (type == typeof(Guid?))
                 schema.Type = JsonSchemaType.String | JsonSchemaType.Null;
-            else if (type == typeof(JsonObject))
+            else if (type == typeof(JsonObject) || type == typeof(JsonNode))
                 schema.Type = JsonSchemaType.Object;
 
             foreach (var field in context.JsonTypeInfo.Properties.Where(JsonRules.IsRequired))

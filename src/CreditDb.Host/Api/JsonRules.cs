@@ -29,6 +29,20 @@ internal static class JsonRules
     public static bool IsRequired(JsonPropertyInfo field) =>
         field.AssociatedParameter is { HasDefaultValue: false } && field.DeclaringType.Assembly == typeof(JsonRules).Assembly;
 
+    /// <summary>The engine's JSON as HTTP shows it: names in camelCase, values as they are.</summary>
+    public static JsonNode? Camel(JsonNode? node) => node switch
+    {
+        JsonObject fields => new JsonObject(fields.Select(f => KeyValuePair.Create(Camel(f.Key), Camel(f.Value)))),
+        JsonArray items => new JsonArray([.. items.Select(Camel)]),
+        _ => node?.DeepClone(),
+    };
+
+    public static string Camel(string snake)
+    {
+        var words = snake.Split('_', StringSplitOptions.RemoveEmptyEntries);
+        return words.Length == 0 ? snake : words[0] + string.Concat(words.Skip(1).Select(w => char.ToUpperInvariant(w[0]) + w[1..]));
+    }
+
     private static void RequireFields(JsonTypeInfo type)
     {
         var required = type.Properties.Where(IsRequired).ToArray();
@@ -181,6 +195,14 @@ internal static class JsonRules
 
 /// <summary>A jsonb of the database as it is: of any depth, with numbers of any length.</summary>
 internal readonly record struct RawJson(string Text);
+
+/// <summary>A jsonb of the engine's own, which is read as it is and shown by <see cref="JsonRules.Camel(JsonNode?)"/>.</summary>
+internal sealed class EngineJsonConverter : JsonConverter<JsonNode>
+{
+    public override JsonNode? Read(ref Utf8JsonReader reader, Type typeToConvert, JsonSerializerOptions options) => JsonNode.Parse(ref reader);
+
+    public override void Write(Utf8JsonWriter writer, JsonNode value, JsonSerializerOptions options) => JsonRules.Camel(value)!.WriteTo(writer);
+}
 
 /// <summary>What is wrong with a field. System.Text.Json adds the path where there is none.</summary>
 internal sealed class FieldException : JsonException

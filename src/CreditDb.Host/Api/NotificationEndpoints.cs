@@ -1,3 +1,5 @@
+using System.Text.Json.Nodes;
+using System.Text.Json.Serialization;
 using CreditDb.Host.Access;
 
 namespace CreditDb.Host.Api;
@@ -41,7 +43,7 @@ internal static class NotificationEndpoints
         """,
         null,
         r => new Notification(
-            r.GetGuid(0), r.GetString(1), r.GetString(2), r.GetString(3), r.GetTextOrNull(4), r.GetString(5), r.GetString(6), new RawJson(r.GetString(7)),
+            r.GetGuid(0), r.GetString(1), r.GetString(2), r.GetString(3), r.GetTextOrNull(4), r.GetString(5), r.GetString(6), JsonNode.Parse(r.GetString(7))!,
             r.GetInt32(8), r.GetFieldValue<DateTimeOffset>(9), r.GetFieldValue<DateTimeOffset>(10), r.GetFieldValue<DateTimeOffset?>(11)),
         ct, user, unread, before, limit);
 
@@ -52,13 +54,14 @@ internal static class NotificationEndpoints
     /// <param name="ActionType">The action that it is about.</param>
     /// <param name="Title">For people.</param>
     /// <param name="Message">For people.</param>
-    /// <param name="Details">For programs, as the engine wrote it.</param>
+    /// <param name="Details">For programs.</param>
     /// <param name="Repeats">How often it happened while it was unread.</param>
     /// <param name="CreatedAt">When it happened first.</param>
     /// <param name="UpdatedAt">When it happened last.</param>
     /// <param name="ReadAt">When it was read.</param>
     internal sealed record Notification(
-        Guid NotificationId, string Type, string Severity, string CreditType, string? ActionType, string Title, string Message, RawJson Details, int Repeats,
+        Guid NotificationId, string Type, string Severity, string CreditType, string? ActionType, string Title, string Message,
+        [property: JsonConverter(typeof(EngineJsonConverter))] JsonNode Details, int Repeats,
         DateTimeOffset CreatedAt, DateTimeOffset UpdatedAt, DateTimeOffset? ReadAt);
 
     /// <param name="Notifications">The newest first.</param>

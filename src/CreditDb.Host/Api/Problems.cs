@@ -158,7 +158,7 @@ internal sealed partial class Problems(ILogger<Problems> logger) : IExceptionHan
         var field = e is InvalidArgumentException ? FieldOf((string?)detail["argument"]) : null;
         var problem = Document(StatusOf(e.Code), e.Code, field is null ? e.Message : $"{field}: {(string?)detail["problem"]}", field);
         if (e is not InvalidArgumentException)
-            Add(problem, new JsonObject(detail.Select(pair => KeyValuePair.Create(Camel(pair.Key), pair.Value?.DeepClone()))));
+            Add(problem, new JsonObject(detail.Select(pair => KeyValuePair.Create(JsonRules.Camel(pair.Key), pair.Value?.DeepClone()))));
         return problem;
     }
 
@@ -198,14 +198,8 @@ internal sealed partial class Problems(ILogger<Problems> logger) : IExceptionHan
         null => null,
         "p_ttl" => "ttlSeconds",
         "p_overlap" => "overlapHours",
-        _ => Camel(argument.StartsWith("p_", StringComparison.Ordinal) ? argument[2..] : argument).Replace('.', '/'),
+        _ => JsonRules.Camel(argument.StartsWith("p_", StringComparison.Ordinal) ? argument[2..] : argument).Replace('.', '/'),
     };
-
-    private static string Camel(string snake)
-    {
-        var words = snake.Split('_');
-        return words[0] + string.Concat(words.Skip(1).Where(w => w.Length > 0).Select(w => char.ToUpperInvariant(w[0]) + w[1..]));
-    }
 
     private static string TraceId(HttpContext context) => Activity.Current?.TraceId.ToString() ?? context.TraceIdentifier;
 

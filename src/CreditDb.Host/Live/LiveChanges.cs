@@ -1,5 +1,6 @@
-using System.Text.Json;
+using System.Text.Json.Nodes;
 using System.Text.Json.Serialization;
+using CreditDb.Host.Api;
 
 namespace CreditDb.Host.Live;
 
@@ -29,7 +30,8 @@ internal sealed record LiveEntry(
 
 /// <summary>Something that a person should be told, told again, or (with a time in ReadAt) has read.</summary>
 internal sealed record LiveNotification(
-    Guid NotificationId, string Type, string Severity, string CreditType, string? ActionType, string Title, string Message, JsonElement Details, int Repeats,
+    Guid NotificationId, string Type, string Severity, string CreditType, string? ActionType, string Title, string Message,
+    [property: JsonConverter(typeof(EngineJsonConverter))] JsonNode Details, int Repeats,
     DateTimeOffset CreatedAt, DateTimeOffset UpdatedAt, DateTimeOffset? ReadAt)
 {
     [JsonIgnore(Condition = JsonIgnoreCondition.WhenWriting)]

@@ -109,7 +109,7 @@ internal static class WebhookEndpoints
             null,
             r => new DeadDelivery(
                 r.GetGuid(0), r.GetGuid(1), r.GetGuid(2), r.GetGuid(3), r.GetString(4), r.GetFieldValue<DateTimeOffset>(5),
-                r.IsDBNull(6) ? null : WebhookMessage.Camel(JsonNode.Parse(r.GetString(6))),
+                r.IsDBNull(6) ? null : JsonRules.Camel(JsonNode.Parse(r.GetString(6))),
                 r.GetInt32(7), r.IsDBNull(8) ? null : r.GetString(8), r.GetFieldValue<DateTimeOffset>(9)),
             ct, endpointId, before, beforeId, limit);
 

@@ -23,7 +23,7 @@ public sealed class AlertEndpointTests(ApiHost host) : IClassFixture<ApiHost>
         Assert.Equal("hour 4", seen[0]);
 
         var alert = (await host.Admin.Get($"{Path}?userId={user}&kind=high_usage&limit=1").JsonAsync()).GetProperty("alerts")[0];
-        Assert.Equal((user.ToString(), "high_usage", 7m), (alert.Text("userId"), alert.Text("kind"), alert.GetProperty("details").Number("some_number")));
+        Assert.Equal((user.ToString(), "high_usage", 7m), (alert.Text("userId"), alert.Text("kind"), alert.GetProperty("details").Number("someNumber")));
         var acknowledge = $"{Path}/{alert.Text("alertId")}/acknowledge";
         Assert.Equal(1, (await host.Admin.Post(acknowledge, new { userId = user, note = "a load test" }).JsonAsync()).Number("acknowledged"));
         Assert.Equal(0, (await host.Admin.Post(acknowledge, new { userId = user, note = "again" }).JsonAsync()).Number("acknowledged"));

@@ -64,7 +64,8 @@ public sealed class LiveTests(ApiHost host) : IClassFixture<ApiHost>
         }
 
         await service.Post("/api/credits/deduct", new { userId = user, actionType = "create_agent", quantity = 1000 }).ProblemAsync(402, "insufficient_credits");
-        Assert.Equal("deduction_failed", (await other.NextAsync("notification")).Text("type"));
+        var told = await other.NextAsync("notification");
+        Assert.Equal(("deduction_failed", told.Text("actionType")), (told.Text("type"), told.GetProperty("details").Text("actionType")));
     }
 
     [Fact]

@@ -14,7 +14,7 @@ public sealed class OtherEndpointTests(ApiHost host) : IClassFixture<ApiHost>
         var second = await person.Get($"/api/notifications?limit=2&before={first.Text("nextBefore")}").JsonAsync();
         var all = first.GetProperty("notifications").EnumerateArray().Concat(second.GetProperty("notifications").EnumerateArray()).ToList();
         Assert.Equal((3, "", "send_email"), (all.Select(n => n.Text("notificationId")).Distinct().Count(), second.Text("nextBefore"), all[0].Text("actionType")));
-        Assert.Equal(0.5m, all[0].GetProperty("details").Number("required"));
+        Assert.Equal((0.5m, "send_email"), (all[0].GetProperty("details").Number("required"), all[0].GetProperty("details").Text("actionType")));
 
         var id = all[0].Text("notificationId");
         using var stranger = await host.UserAsync(other);
