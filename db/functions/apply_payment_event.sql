@@ -50,7 +50,7 @@ begin
       'waiting', credits.clock_now())
   on conflict (provider, event_id) do nothing;
   v_is_new := found;
-  -- A repeat of what waits is one more try. What waits no more is only read: erase_user_data() locks such events after the wallets.
+  -- A repeat of what waits is one more try. What waits no more is only read, so that no erasure meets it locked.
   select e.* into v_event
   from credits.payment_events e
   where e.provider = p_provider and e.event_id = p_event_id and e.status = 'waiting'

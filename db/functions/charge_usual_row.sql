@@ -66,4 +66,5 @@ end
 $$;
 
 comment on function credits.charge_usual_row(uuid, credits.credit_costs, text, text, numeric, integer) is
-  'Internal. The same as charge_usual_rows, and half its cost, for the most usual statement: one row.';
+  'Internal. What charge_usual_rows does, for the most usual statement, which has one row. Returns the credits charged; null, having done nothing, if the case is not '
+  'so simple. Locks the wallet row by the update that takes the amount, then the account row for call minutes.';

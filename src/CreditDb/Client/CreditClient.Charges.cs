@@ -1,6 +1,6 @@
-using System.Transactions;
 using System.Text.Json;
 using System.Text.Json.Nodes;
+using System.Transactions;
 
 namespace CreditDb;
 
