@@ -75,10 +75,19 @@ public sealed class ChargeLanesTests(TestDatabase db) : IClassFixture<TestDataba
     {
         var (client, user) = (Client, await db.Account(100));
         using var patience = new CancellationTokenSource();
+        await using var connection = await db.Source.OpenConnectionAsync(Ct);
+        await using var transaction = await connection.BeginTransactionAsync(Ct);
+        await connection.Run("lock table credits.credit_costs");
         var before = Enumerable.Range(0, 5).Select(_ => client.DeductAsync(user, "weekly_report", ct: Ct)).ToList();
+        await Eventually.TrueAsync(
+            async () => await db.Value<long>("select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'") >= 2,
+            "the first request and those behind it do not wait for the prices");
+
+        // Those are under way, so this one waits in the lane.
         var given = client.DeductAsync(user, "create_agent", ct: patience.Token);
         await patience.CancelAsync();
         await Assert.ThrowsAnyAsync<OperationCanceledException>(() => given);
+        await transaction.RollbackAsync(Ct);
         await Task.WhenAll(before);
         await client.DeductAsync(user, "weekly_report", ct: Ct);
         Assert.Equal(94, await db.Balance(user));
