@@ -9,6 +9,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 set enable_hashjoin = off
 set enable_mergejoin = off
+set enable_seqscan = off
 -- Planning takes longer than a small batch, and there is but one good plan.
 set plan_cache_mode = force_generic_plan
 set jit = off
@@ -20,7 +21,8 @@ declare
   v_actor text := credits.actor();
   v_results jsonb[];
   v_row record;
-  v_locked jsonb;
+  v_is_locked boolean[];
+  v_is_busy boolean;
   -- The well-formed requests, by wallet and then in their order; the sums are those of their wallet.
   v_numbers integer[];
   v_users uuid[];
@@ -38,6 +40,7 @@ declare
   v_totals numeric[];
   v_positions integer[];
   v_counts integer[];
+  v_change_nos bigint[];
 begin
   perform credits.check_argument(jsonb_typeof(p_requests) = 'array', 'p_requests', 'must be a JSON array');
   perform credits.check_argument(jsonb_array_length(p_requests) between 1 and 10000, 'p_requests', 'must have 1 to 10000 elements');
@@ -84,15 +87,12 @@ begin
     select q.*,
       row_number() over by_wallet as position,
       sum(q.amount) over (by_wallet rows unbounded preceding) as running,
-      -- Null, which fits no wallet, where one request has no usual amount or repeats a key.
-      case when bool_and(q.amount is not null and (q.key is null or q.use_of_key = 1)) over whole_wallet then sum(q.amount) over whole_wallet end as total,
+      -- Null, which fits no wallet, where one request has no usual amount.
+      case when bool_and(q.amount is not null) over whole_wallet then sum(q.amount) over whole_wallet end as total,
       count(*) over whole_wallet as entries
     from (
-      select r.*, coalesce(c.credit_type, (credits.cost_of(r.action_type)).credit_type) as credit_type, c.action_name,
-        trim_scale(c.cost_per_unit) as price,
-        case when c.is_active and not c.has_plan_terms and c.cost_per_unit * r.quantity <= 1000000000
-          then trim_scale(credits.amount_of(c.cost_per_unit, r.quantity)) end as amount,
-        row_number() over (partition by r.user_id, c.credit_type, r.key order by r.n) as use_of_key
+      select r.*, coalesce(c.credit_type, (credits.cost_of(r.action_type)).credit_type) as credit_type, c.action_name, c.usual_price as price,
+        case when c.usual_price * r.quantity <= 1000000000 then trim_scale(credits.amount_of(c.usual_price, r.quantity)) end as amount
       from (
         select e.n::integer as n, (e.value ->> 'user_id')::uuid as user_id, e.value ->> 'action_type' as action_type,
           coalesce((e.value ->> 'quantity')::numeric, 1) as quantity, (e.value ->> 'reference_id')::uuid as reference_id,
@@ -107,47 +107,65 @@ begin
     order by q.user_id, q.credit_type, q.n
   ) s;
 
-  -- All wallets first, in order. One that is opened after this was not locked by it, and is left to those that are charged one by one.
   if p_wait then
-    select jsonb_object_agg(l.user_id || ' ' || l.credit_type, true) into v_locked
-    from (
-      select w.user_id, w.credit_type
-      from (select distinct u.user_id, u.credit_type from unnest(v_users, v_credit_types) as u (user_id, credit_type)) u
-      join credits.wallets w on w.user_id = u.user_id and w.credit_type = u.credit_type
-      order by w.user_id, w.credit_type
-      for no key update of w
-    ) l;
-  else
-    select jsonb_object_agg(l.user_id || ' ' || l.credit_type, true) into v_locked
-    from (
-      select w.user_id, w.credit_type
-      from (select distinct u.user_id, u.credit_type from unnest(v_users, v_credit_types) as u (user_id, credit_type)) u
-      join credits.wallets w on w.user_id = u.user_id and w.credit_type = u.credit_type
-      order by w.user_id, w.credit_type
-      for no key update of w skip locked
-    ) l;
+    -- All wallets first, in order. One that is opened after this was not locked by it, and is left to those that are charged one by one.
+    perform
+    from unnest(v_users, v_credit_types, v_positions) as r (user_id, credit_type, position)
+    join credits.wallets w on w.user_id = r.user_id and w.credit_type = r.credit_type
+    where r.position = 1
+    order by w.user_id, w.credit_type
+    for no key update of w;
   end if;
   v_now := credits.clock_now();
 
-  -- The usual wallets at once: nothing is due, the open slice of a grant covers all their requests, no key was used before. Each row finds its
-  -- wallet and its key by their indexes, so that the plan is good for any number of requests.
+  if cardinality(array_remove(v_keys, null)) > 0 then
+    -- That all keys of a wallet are new is true under the lock if the wallet is still as it was here: whoever writes or erases a key moves the
+    -- change counter. No wallet has the number -1.
+    select array_agg(k.change_no order by k.i) into v_change_nos
+    from (
+      select r.i,
+        case when bool_or(r.key is not null) over whole_wallet then
+          case when bool_and(r.key is null or r.use_of_key = 1 and not r.is_used) over whole_wallet then r.change_no else -1 end
+        end as change_no
+      from (
+        select r.i, r.user_id, r.credit_type, r.key, w.change_no,
+          row_number() over (partition by r.user_id, r.credit_type, r.key) as use_of_key,
+          exists (
+            select
+            from credits.charge_keys k
+            where k.user_id = r.user_id and k.credit_type = r.credit_type and k.source = 'caller' and k.key = r.key)
+          or exists (
+            select
+            from credits.charge_keys k
+            where k.user_id = r.user_id and k.credit_type = r.credit_type and k.source = 'erased') as is_used
+        from unnest(v_users, v_credit_types, v_keys) with ordinality as r (user_id, credit_type, key, i)
+        left join credits.wallets w on w.user_id = r.user_id and w.credit_type = r.credit_type
+      ) r
+      window whole_wallet as (partition by r.user_id, r.credit_type)
+    ) k;
+  end if;
+
+  -- The usual wallets at once, locking those that are not yet, and are free: nothing is due soon (the time was read before the lock), the open slice
+  -- of a grant covers all their requests, no key was used before. Each row finds its wallet by the index, so that the plan is good for any number
+  -- of requests.
   for v_row in
     with r as (
       select r.*, w.entry_no + r.position as entry_no, w.balance - r.running as balance, w.debt, greatest(v_now, w.last_entry_at) as at,
         w.open_grant_no, w.open_remaining - r.total as open_remaining,
-        bool_or(k.key is not null or r.key is not null and exists (
-          select from credits.charge_keys e where e.user_id = r.user_id and e.credit_type = r.credit_type and e.source = 'erased'
-        )) over (partition by r.user_id, r.credit_type) as has_used_keys
+        (w.is_active and w.open_remaining > r.total and w.next_due_at > v_now + interval '1 hour'
+          and (w.change_no = r.change_no) is not false) is true as is_usual
       from unnest(v_numbers, v_users, v_credit_types, v_actions, v_quantities, v_references, v_metadata, v_keys, v_actors, v_names, v_prices, v_amounts,
-          v_running, v_totals, v_positions, v_counts)
-        as r (n, user_id, credit_type, action_type, quantity, reference_id, metadata, key, actor, action_name, price, amount, running, total, position, entries)
+          v_running, v_totals, v_positions, v_counts, v_change_nos)
+        as r (n, user_id, credit_type, action_type, quantity, reference_id, metadata, key, actor, action_name, price, amount, running, total, position,
+          entries, change_no)
       join credits.wallets w on w.user_id = r.user_id and w.credit_type = r.credit_type
-      left join credits.charge_keys k on k.user_id = r.user_id and k.credit_type = r.credit_type and k.source = 'caller' and k.key = r.key
-      where v_locked ? (r.user_id || ' ' || r.credit_type) and w.is_active and w.open_remaining > r.total and w.next_due_at > v_now
+      order by r.user_id, r.credit_type, r.n
+      for no key update of w skip locked
     ), q as materialized (
-      select r.*, credits.charged(r.action_type, r.action_name, r.amount, r.balance, r.debt, r.entry_no) as result
+      -- A wallet that somebody else let go meanwhile may be here with some of its requests only.
+      select r.*, case when r.is_usual and count(*) over (partition by r.user_id, r.credit_type) = r.entries
+        then credits.charged(r.action_type, r.action_name, r.amount, r.balance, r.debt, r.entry_no) end as result
       from r
-      where not r.has_used_keys
     ), u as (
       update credits.wallets w
       set balance = q.balance,
@@ -156,7 +174,7 @@ begin
         last_entry_at = q.at,
         open_remaining = q.open_remaining
       from q
-      where q.position = q.entries and w.user_id = q.user_id and w.credit_type = q.credit_type
+      where q.result is not null and q.position = q.entries and w.user_id = q.user_id and w.credit_type = q.credit_type
     ), l as (
       insert into credits.credit_ledger
         (user_id, credit_type, entry_no, created_at, kind, amount, balance_after, action_type, unit_price, quantity, grant_no, reference_id,
@@ -164,29 +182,32 @@ begin
       select q.user_id, q.credit_type, q.entry_no, q.at, 'usage', -q.amount, q.balance, q.action_type, q.price, q.quantity, q.open_grant_no,
         q.reference_id, q.actor, session_user, q.metadata
       from q
+      where q.result is not null
     ), k as (
       insert into credits.charge_keys
         (user_id, credit_type, source, key, function_name, fingerprint, entry_no, result, created_at, expires_at)
       select q.user_id, q.credit_type, 'caller', q.key, 'deduct_credits_for_action',
         credits.charge_fingerprint(q.action_type, q.quantity, q.reference_id), q.entry_no, q.result, q.at, q.at + interval '30 days'
       from q
-      where q.key is not null
+      where q.result is not null and q.key is not null
     )
     select q.n, q.result from q
   loop
     v_results[v_row.n] := v_row.result;
+    v_is_locked[v_row.n] := true;
   end loop;
 
   -- All others one after the other, as if called so; what would raise an error there is an outcome here.
   for i in 1 .. coalesce(cardinality(v_numbers), 0) loop
     continue when v_results[v_numbers[i]] is not null;
-    if not p_wait and (v_locked ? (v_users[i] || ' ' || v_credit_types[i])) is not true then
-      if exists (select from credits.wallets w where w.user_id = v_users[i] and w.credit_type = v_credit_types[i]) then
-        v_results[v_numbers[i]] := credits.outcome('busy', '{}');
-        continue;
-      end if;
-      -- The charge opens this wallet, and has it locked from there on.
-      v_locked := coalesce(v_locked, '{}') || jsonb_build_object(v_users[i] || ' ' || v_credit_types[i], true);
+    -- Without a lock it is somebody else's, unless there is no wallet yet: the charge opens it, and has it locked from there on.
+    if v_positions[i] = 1 then
+      v_is_busy := not p_wait and v_is_locked[v_numbers[i]] is not true
+        and exists (select from credits.wallets w where w.user_id = v_users[i] and w.credit_type = v_credit_types[i]);
+    end if;
+    if v_is_busy then
+      v_results[v_numbers[i]] := credits.outcome('busy', '{}');
+      continue;
     end if;
     perform set_config('credits.actor', coalesce(v_actors[i], ''), true);
     v_results[v_numbers[i]] := coalesce(
