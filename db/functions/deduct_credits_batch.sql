@@ -21,7 +21,6 @@ declare
   v_actor text := credits.actor();
   v_results jsonb[];
   v_row record;
-  v_is_locked boolean[];
   v_is_busy boolean;
   -- The well-formed requests, by wallet and then in their order; the sums are those of their wallet.
   v_numbers integer[];
@@ -33,14 +32,21 @@ declare
   v_metadata jsonb[];
   v_keys text[];
   v_actors text[];
-  v_names text[];
+  v_outcomes jsonb[];
   v_prices numeric[];
   v_amounts numeric[];
   v_running numeric[];
   v_totals numeric[];
   v_positions integer[];
   v_counts integer[];
-  v_change_nos bigint[];
+  v_wallet_nos integer[];
+  -- The wallets, by number: whether each is locked and, where all of its requests are usual, what they begin from.
+  v_is_locked boolean[];
+  v_entry_nos bigint[];
+  v_balances numeric[];
+  v_remaining numeric[];
+  v_grant_nos bigint[];
+  v_times timestamptz[];
 begin
   perform credits.check_argument(jsonb_typeof(p_requests) = 'array', 'p_requests', 'must be a JSON array');
   perform credits.check_argument(jsonb_array_length(p_requests) between 1 and 10000, 'p_requests', 'must have 1 to 10000 elements');
@@ -78,20 +84,21 @@ begin
 
   select array_agg(s.n), array_agg(s.user_id), array_agg(s.credit_type),
     array_agg(s.action_type), array_agg(s.quantity), array_agg(s.reference_id),
-    array_agg(s.metadata), array_agg(s.key), array_agg(s.actor), array_agg(s.action_name),
-    array_agg(s.price), array_agg(s.amount), array_agg(s.running),
-    array_agg(s.total), array_agg(s.position), array_agg(s.entries)
-  into v_numbers, v_users, v_credit_types, v_actions, v_quantities, v_references, v_metadata, v_keys, v_actors, v_names, v_prices, v_amounts,
-    v_running, v_totals, v_positions, v_counts
+    array_agg(s.metadata), array_agg(s.key), array_agg(s.actor), array_agg(s.usual_outcome),
+    array_agg(s.usual_price), array_agg(s.amount), array_agg(s.running),
+    array_agg(s.total), array_agg(s.position), array_agg(s.entries), array_agg(s.wallet_no)
+  into v_numbers, v_users, v_credit_types, v_actions, v_quantities, v_references, v_metadata, v_keys, v_actors, v_outcomes, v_prices, v_amounts,
+    v_running, v_totals, v_positions, v_counts, v_wallet_nos
   from (
     select q.*,
       row_number() over by_wallet as position,
       sum(q.amount) over (by_wallet rows unbounded preceding) as running,
       -- Null, which fits no wallet, where one request has no usual amount.
       case when bool_and(q.amount is not null) over whole_wallet then sum(q.amount) over whole_wallet end as total,
-      count(*) over whole_wallet as entries
+      count(*) over whole_wallet as entries,
+      dense_rank() over (order by q.user_id, q.credit_type) as wallet_no
     from (
-      select r.*, coalesce(c.credit_type, (credits.cost_of(r.action_type)).credit_type) as credit_type, c.action_name, c.usual_price as price,
+      select r.*, coalesce(c.credit_type, (credits.cost_of(r.action_type)).credit_type) as credit_type, c.usual_outcome, c.usual_price,
         case when c.usual_price * r.quantity <= 1000000000 then trim_scale(credits.amount_of(c.usual_price, r.quantity)) end as amount
       from (
         select e.n::integer as n, (e.value ->> 'user_id')::uuid as user_id, e.value ->> 'action_type' as action_type,
@@ -107,64 +114,74 @@ begin
     order by q.user_id, q.credit_type, q.n
   ) s;
 
-  if p_wait then
-    -- All wallets first, in order. One that is opened after this was not locked by it, and is left to those that are charged one by one.
-    perform
-    from unnest(v_users, v_credit_types, v_positions) as r (user_id, credit_type, position)
-    join credits.wallets w on w.user_id = r.user_id and w.credit_type = r.credit_type
-    where r.position = 1
-    order by w.user_id, w.credit_type
-    for no key update of w;
-  end if;
+  -- All wallets first, in order: the arrays are in it, and are read as they are. One that is opened after this was not locked by it, and is left to
+  -- those that are charged one by one. The time was read before this may have waited, so a wallet is usual only if nothing is due soon.
   v_now := credits.clock_now();
-
-  if cardinality(array_remove(v_keys, null)) > 0 then
-    -- That all keys of a wallet are new is true under the lock if the wallet is still as it was here: whoever writes or erases a key moves the
-    -- change counter. No wallet has the number -1.
-    select array_agg(k.change_no order by k.i) into v_change_nos
+  if p_wait then
+    select array_agg(l.entry_no is not null), array_agg(case when l.is_usual then l.entry_no end), array_agg(l.balance),
+      array_agg(l.open_remaining), array_agg(l.open_grant_no), array_agg(greatest(v_now, l.last_entry_at))
+    into v_is_locked, v_entry_nos, v_balances, v_remaining, v_grant_nos, v_times
     from (
-      select r.i,
-        case when bool_or(r.key is not null) over whole_wallet then
-          case when bool_and(r.key is null or r.use_of_key = 1 and not r.is_used) over whole_wallet then r.change_no else -1 end
-        end as change_no
-      from (
-        select r.i, r.user_id, r.credit_type, r.key, w.change_no,
-          row_number() over (partition by r.user_id, r.credit_type, r.key) as use_of_key,
-          exists (
-            select
-            from credits.charge_keys k
-            where k.user_id = r.user_id and k.credit_type = r.credit_type and k.source = 'caller' and k.key = r.key)
-          or exists (
-            select
-            from credits.charge_keys k
-            where k.user_id = r.user_id and k.credit_type = r.credit_type and k.source = 'erased') as is_used
-        from unnest(v_users, v_credit_types, v_keys) with ordinality as r (user_id, credit_type, key, i)
-        left join credits.wallets w on w.user_id = r.user_id and w.credit_type = r.credit_type
-      ) r
-      window whole_wallet as (partition by r.user_id, r.credit_type)
-    ) k;
+      select w.*, w.is_active and w.debt = 0 and w.open_remaining > r.total and w.next_due_at > v_now + interval '1 hour' as is_usual
+      from unnest(v_users, v_credit_types, v_totals, v_positions) with ordinality as r (user_id, credit_type, total, position, i)
+      left join lateral (
+        select w.* from credits.wallets w where w.user_id = r.user_id and w.credit_type = r.credit_type for no key update of w
+      ) w on true
+      where r.position = 1
+      order by r.i
+    ) l;
+  else
+    select array_agg(l.entry_no is not null), array_agg(case when l.is_usual then l.entry_no end), array_agg(l.balance),
+      array_agg(l.open_remaining), array_agg(l.open_grant_no), array_agg(greatest(v_now, l.last_entry_at))
+    into v_is_locked, v_entry_nos, v_balances, v_remaining, v_grant_nos, v_times
+    from (
+      select w.*, w.is_active and w.debt = 0 and w.open_remaining > r.total and w.next_due_at > v_now + interval '1 hour' as is_usual
+      from unnest(v_users, v_credit_types, v_totals, v_positions) with ordinality as r (user_id, credit_type, total, position, i)
+      left join lateral (
+        select w.* from credits.wallets w where w.user_id = r.user_id and w.credit_type = r.credit_type for no key update of w skip locked
+      ) w on true
+      where r.position = 1
+      order by r.i
+    ) l;
   end if;
 
-  -- The usual wallets at once, locking those that are not yet, and are free: nothing is due soon (the time was read before the lock), the open slice
-  -- of a grant covers all their requests, no key was used before. Each row finds its wallet by the index, so that the plan is good for any number
-  -- of requests.
+  -- Keys are read under the locks.
+  if cardinality(array_remove(v_keys, null)) > 0 then
+    for v_row in
+      select distinct r.wallet_no
+      from (
+        select r.*, row_number() over (partition by r.wallet_no, r.key) as use_of_key
+        from unnest(v_wallet_nos, v_users, v_credit_types, v_keys) as r (wallet_no, user_id, credit_type, key)
+        where r.key is not null
+      ) r
+      where r.use_of_key > 1
+        or exists (
+          select
+          from credits.charge_keys k
+          where k.user_id = r.user_id and k.credit_type = r.credit_type and k.source = 'caller' and k.key = r.key)
+        or exists (
+          select
+          from credits.charge_keys k
+          where k.user_id = r.user_id and k.credit_type = r.credit_type and k.source = 'erased')
+    loop
+      v_entry_nos[v_row.wallet_no] := null;
+    end loop;
+  end if;
+
+  -- The usual wallets at once: nothing is due, the open slice of a grant covers all their requests, no key was used before.
   for v_row in
-    with r as (
-      select r.*, w.entry_no + r.position as entry_no, w.balance - r.running as balance, w.debt, greatest(v_now, w.last_entry_at) as at,
-        w.open_grant_no, w.open_remaining - r.total as open_remaining,
-        (w.is_active and w.open_remaining > r.total and w.next_due_at > v_now + interval '1 hour'
-          and (w.change_no = r.change_no) is not false) is true as is_usual
-      from unnest(v_numbers, v_users, v_credit_types, v_actions, v_quantities, v_references, v_metadata, v_keys, v_actors, v_names, v_prices, v_amounts,
-          v_running, v_totals, v_positions, v_counts, v_change_nos)
-        as r (n, user_id, credit_type, action_type, quantity, reference_id, metadata, key, actor, action_name, price, amount, running, total, position,
-          entries, change_no)
-      join credits.wallets w on w.user_id = r.user_id and w.credit_type = r.credit_type
-      order by r.user_id, r.credit_type, r.n
-      for no key update of w skip locked
+    with r as materialized (
+      select r.*, v_entry_nos[r.wallet_no] + r.position as entry_no, v_balances[r.wallet_no] - r.running as balance
+      from unnest(v_numbers, v_users, v_credit_types, v_actions, v_quantities, v_references, v_metadata, v_keys, v_actors, v_outcomes, v_prices,
+          v_amounts, v_running, v_totals, v_positions, v_counts, v_wallet_nos)
+        as r (n, user_id, credit_type, action_type, quantity, reference_id, metadata, key, actor, outcome, price, amount, running, total, position,
+          entries, wallet_no)
+      where v_entry_nos[r.wallet_no] is not null
     ), q as materialized (
-      -- A wallet that somebody else let go meanwhile may be here with some of its requests only.
-      select r.*, case when r.is_usual and count(*) over (partition by r.user_id, r.credit_type) = r.entries
-        then credits.charged(r.action_type, r.action_name, r.amount, r.balance, r.debt, r.entry_no) end as result
+      select r.*, v_times[r.wallet_no] as at,
+        case when r.quantity = 1 then r.outcome else r.outcome || jsonb_build_object('required', r.amount, 'credits_deducted', r.amount) end
+          || jsonb_build_object('available', trim_scale(r.balance + r.amount), 'balance_before', trim_scale(r.balance + r.amount),
+            'balance_after', trim_scale(r.balance), 'log_id', r.entry_no) as result
       from r
     ), u as (
       update credits.wallets w
@@ -172,29 +189,27 @@ begin
         entry_no = q.entry_no,
         change_no = w.change_no + q.entries,
         last_entry_at = q.at,
-        open_remaining = q.open_remaining
+        open_remaining = v_remaining[q.wallet_no] - q.total
       from q
-      where q.result is not null and q.position = q.entries and w.user_id = q.user_id and w.credit_type = q.credit_type
+      where q.position = q.entries and w.user_id = q.user_id and w.credit_type = q.credit_type
     ), l as (
       insert into credits.credit_ledger
         (user_id, credit_type, entry_no, created_at, kind, amount, balance_after, action_type, unit_price, quantity, grant_no, reference_id,
           actor, session_role, metadata)
-      select q.user_id, q.credit_type, q.entry_no, q.at, 'usage', -q.amount, q.balance, q.action_type, q.price, q.quantity, q.open_grant_no,
-        q.reference_id, q.actor, session_user, q.metadata
+      select q.user_id, q.credit_type, q.entry_no, q.at, 'usage', -q.amount, q.balance, q.action_type, q.price, q.quantity,
+        v_grant_nos[q.wallet_no], q.reference_id, q.actor, session_user, q.metadata
       from q
-      where q.result is not null
     ), k as (
       insert into credits.charge_keys
         (user_id, credit_type, source, key, function_name, fingerprint, entry_no, result, created_at, expires_at)
       select q.user_id, q.credit_type, 'caller', q.key, 'deduct_credits_for_action',
         credits.charge_fingerprint(q.action_type, q.quantity, q.reference_id), q.entry_no, q.result, q.at, q.at + interval '30 days'
       from q
-      where q.result is not null and q.key is not null
+      where q.key is not null
     )
     select q.n, q.result from q
   loop
     v_results[v_row.n] := v_row.result;
-    v_is_locked[v_row.n] := true;
   end loop;
 
   -- All others one after the other, as if called so; what would raise an error there is an outcome here.
@@ -202,7 +217,7 @@ begin
     continue when v_results[v_numbers[i]] is not null;
     -- Without a lock it is somebody else's, unless there is no wallet yet: the charge opens it, and has it locked from there on.
     if v_positions[i] = 1 then
-      v_is_busy := not p_wait and v_is_locked[v_numbers[i]] is not true
+      v_is_busy := not p_wait and not v_is_locked[v_wallet_nos[i]]
         and exists (select from credits.wallets w where w.user_id = v_users[i] and w.credit_type = v_credit_types[i]);
     end if;
     if v_is_busy then
