@@ -26,7 +26,7 @@ internal sealed class ChargeLanes
         // A single call may wait for an account that somebody has locked; those behind it need not. A batch does not wait for accounts.
         private static readonly TimeSpan Patience = TimeSpan.FromMilliseconds(20);
 
-        // What cannot go out with others waits for its account on a connection of its own; there are more accounts than connections.
+        // What cannot go out with others waits for its account on a connection that it has to itself; there are more accounts than connections.
         private static readonly SemaphoreSlim Few = new(8);
 
         private readonly Lock _gate = new();
@@ -115,7 +115,7 @@ internal sealed class ChargeLanes
             {
                 // A call that has keys throughout can be repeated when the connection is lost; the others must not be.
                 foreach (var group in all.GroupBy(w => w.Request.IdempotencyKey is not null))
-                    await TogetherAsync([.. group], group.Key);
+                    await TogetherAsync([.. group], group.Key, waits: false);
             }
             catch (Exception e)
             {
@@ -128,9 +128,10 @@ internal sealed class ChargeLanes
             }
         }
 
-        private async Task TogetherAsync(List<Waiting> all, bool haveKeys)
+        private async Task TogetherAsync(List<Waiting> all, bool haveKeys, bool waits)
         {
             var batch = new List<Waiting>();
+            var busy = new List<Waiting>();
             var alone = new List<Waiting>();
             var items = new StringBuilder("[");
             foreach (var waiting in all.Where(w => !w.Outcome.Task.IsCompleted))
@@ -151,14 +152,14 @@ internal sealed class ChargeLanes
                 try
                 {
                     var outcomes = await sql.RowsAsync(
-                        "select result from credits.deduct_credits_batch($1::text::jsonb, false)", haveKeys ? "of each" : null,
-                        reader => JsonSerializer.Deserialize<Charge>(reader.GetString(0), SqlCaller.Json)!, CancellationToken.None, items.Append(']').ToString());
+                        "select result from credits.deduct_credits_batch($1::text::jsonb, $2)", haveKeys ? "of each" : null,
+                        reader => JsonSerializer.Deserialize<Charge>(reader.GetString(0), SqlCaller.Json)!, CancellationToken.None, items.Append(']').ToString(), waits);
                     if (outcomes.Count != batch.Count)
                         throw new InvalidOperationException($"{outcomes.Count} outcomes for {batch.Count} requests.");
                     foreach (var (waiting, outcome) in batch.Zip(outcomes))
                     {
                         if (!waiting.Done(outcome))
-                            alone.Add(waiting);
+                            busy.Add(waiting);
                     }
                 }
                 catch (PostgresException e) when (!e.SqlState.StartsWith("08", StringComparison.Ordinal) && !e.SqlState.StartsWith("57P", StringComparison.Ordinal))
@@ -173,8 +174,25 @@ internal sealed class ChargeLanes
                 }
             }
 
+            foreach (var group in busy.GroupBy(w => w.Request.UserId))
+                Detached(() => LaterAsync([.. group], haveKeys));
             foreach (var group in alone.GroupBy(w => w.Request.UserId))
                 Detached(() => AloneAsync([.. group]));
+        }
+
+        /// <summary>Charges those of an account that somebody has locked: one waits until it is free, for whoever gives up meanwhile must not be charged; then the others together.</summary>
+        private async Task LaterAsync(List<Waiting> ofUser, bool haveKeys)
+        {
+            await AloneAsync([ofUser[0]]);
+            await Few.WaitAsync();
+            try
+            {
+                await TogetherAsync(ofUser[1..], haveKeys, waits: true);
+            }
+            finally
+            {
+                Few.Release();
+            }
         }
 
         private static async Task AloneAsync(List<Waiting> ofUser)
