@@ -60,7 +60,7 @@ root.SetAction(async (arguments, ct) =>
     }
 
     if (arguments.GetValue(page) is { } file)
-        await File.WriteAllTextAsync(file.FullName, Report.Page(results, Report.Settings(server, arguments.GetValue(rounds), arguments.GetValue(seconds)), lost), ct);
+        await File.WriteAllTextAsync(file.FullName, Report.Page(results, Report.Settings(server, arguments.GetValue(rounds), arguments.GetValue(seconds), arguments.GetValue(hold)), lost), ct);
     return 0;
 });
 return await root.Parse(args).InvokeAsync();

@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Globalization;
+using System.Runtime.InteropServices;
 using System.Text;
 using Spectre.Console;
 
@@ -41,10 +42,15 @@ internal static class Report
         return page.ToString();
     }
 
-    public static string Settings(BenchServer server, int rounds, int seconds)
+    public static string Settings(BenchServer server, int rounds, int seconds, double hold)
     {
         var commit = Git("rev-parse --short HEAD") + (Git("status --porcelain") is { Length: > 0 } ? " with changes" : "");
-        return $"Commit {commit}; PostgreSQL {server.Version}, fsync and synchronous_commit on; {Environment.ProcessorCount} cores, {server.Accounts:N0} accounts, {rounds} rounds of {seconds} s.";
+        return string.Create(CultureInfo.InvariantCulture,
+            $"""
+            Commit {commit}. {RuntimeInformation.OSDescription}, {RuntimeInformation.OSArchitecture}, {Environment.ProcessorCount} cores for server and callers together,
+            {GC.GetGCMemoryInfo().TotalAvailableMemoryBytes >> 30} GB of memory. PostgreSQL {server.Version}, fsync and synchronous_commit on; {RuntimeInformation.FrameworkDescription}.
+            {server.Accounts:N0} accounts, {rounds} rounds of {seconds} s; a rate of the HTTP API was held for {hold} s.
+            """);
     }
 
     private static IEnumerable<string> Ratios(Result result, string name) =>

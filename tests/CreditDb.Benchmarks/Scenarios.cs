@@ -185,7 +185,7 @@ internal sealed class Scenarios(BenchServer server, CreditClient client, BenchHo
 
     /// <summary>Proving the books, in entries per second.</summary>
     public Contest Verify() => new(
-        "verify_ledger()",
+        "verify_ledger(), target 500,000",
         [
             new("entries verified", async (_, ct) =>
             {
