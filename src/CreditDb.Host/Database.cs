@@ -45,15 +45,13 @@ internal sealed class Database : IAsyncDisposable
         }
     }
 
-    /// <summary>The connections of everything that serves; errors carry the engine's details.</summary>
+    /// <summary>The connections of everything that serves.</summary>
     public NpgsqlDataSource CreateDataSource(string name = "creditdb serve", int? maxPoolSize = null)
     {
-        var settings = new NpgsqlConnectionStringBuilder(_connection.ConnectionString) { IncludeErrorDetail = true, ApplicationName = name };
+        var settings = new NpgsqlConnectionStringBuilder(_connection.ConnectionString) { ApplicationName = name };
         settings.MaxPoolSize = maxPoolSize ?? settings.MaxPoolSize;
         settings.MinPoolSize = Math.Min(settings.MinPoolSize, settings.MaxPoolSize);
-
-        // The name is what metrics call the pool; without one they would show the connection string.
-        return new NpgsqlDataSourceBuilder(settings.ConnectionString) { Name = name }.Build();
+        return EngineConnections.Create(settings, name);
     }
 
     public Migrator CreateMigrator(NpgsqlDataSource source) =>

@@ -13,7 +13,7 @@ internal sealed class BenchServer : IAsyncDisposable
     private BenchServer(PrivateServer server, int accounts)
     {
         (_server, Accounts) = (server, accounts);
-        ConnectionString = new NpgsqlConnectionStringBuilder(server.ConnectionString) { MaxPoolSize = 64, CommandTimeout = 600 }.ConnectionString;
+        ConnectionString = new NpgsqlConnectionStringBuilder(server.ConnectionString) { MaxPoolSize = 64, CommandTimeout = 600, NoResetOnClose = true }.ConnectionString;
         Source = NpgsqlDataSource.Create(ConnectionString);
     }
 

@@ -16,8 +16,9 @@ internal sealed class ChargeLanes
 
     public ChargeLanes(SqlCaller sql) => _lanes = [new Lane(sql), new Lane(sql)];
 
+    // An id's own hash is its bits, of which the lowest may be all the same.
     public Task<Charge> ChargeAsync(ChargeRequest request, SqlCaller caller, CancellationToken ct) =>
-        _lanes[(uint)request.UserId.GetHashCode() % _lanes.Length].ChargeAsync(request, caller, ct);
+        _lanes[(uint)HashCode.Combine(request.UserId) % _lanes.Length].ChargeAsync(request, caller, ct);
 
     private sealed class Lane(SqlCaller sql)
     {

@@ -16,8 +16,7 @@ public static class CreditDbServiceCollectionExtensions
     /// <summary>Owns the data source, beside one that the application may have.</summary>
     private sealed class CreditConnections(string connectionString) : IAsyncDisposable, IDisposable
     {
-        public NpgsqlDataSource Source { get; } =
-            new NpgsqlDataSourceBuilder(ConnectionText.Parse(connectionString).ConnectionString) { ConnectionStringBuilder = { IncludeErrorDetail = true } }.Build();
+        public NpgsqlDataSource Source { get; } = EngineConnections.Create(ConnectionText.Parse(connectionString));
 
         public ValueTask DisposeAsync() => Source.DisposeAsync();
 

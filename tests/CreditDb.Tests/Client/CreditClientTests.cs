@@ -244,4 +244,15 @@ public sealed class CreditClientTests(TestDatabase db) : IClassFixture<TestDatab
         await using var services = new ServiceCollection().AddCreditDb(url).BuildServiceProvider();
         Assert.Equal(7, (await services.GetRequiredService<CreditClient>().GetBalanceAsync(await db.Account(7), ct: Cancel)).Total);
     }
+
+    [Fact]
+    public async Task Our_own_connections_keep_their_plans_between_uses()
+    {
+        await using var source = EngineConnections.Create(new NpgsqlConnectionStringBuilder(db.ConnectionString) { MaxPoolSize = 1 });
+        await using (var first = await source.OpenConnectionAsync(Cancel))
+            await first.Run("prepare kept as select 7");
+        // Npgsql's reset would have thrown it away, with all plans.
+        await using var second = await source.OpenConnectionAsync(Cancel);
+        Assert.Equal(7, await second.Value<int>("execute kept"));
+    }
 }
