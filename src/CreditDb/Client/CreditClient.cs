@@ -16,7 +16,7 @@ public sealed partial class CreditClient
     private readonly ChargeLanes? _lanes;
 
     /// <summary>
-    /// A client of the database that the data source connects to. With "No Reset On Close=true" in its connection string it charges two to three times as
+    /// A client of the database that the data source connects to. With "No Reset On Close=true" in its connection string it charges up to three times as
     /// fast: Npgsql else has PostgreSQL forget the plans of the engine's functions whenever a pooled connection is used again (DISCARD ALL).
     /// </summary>
     public CreditClient(NpgsqlDataSource dataSource)
