@@ -5,6 +5,7 @@ create or replace function credits.amount_of(
 returns numeric
 language sql
 immutable
+parallel safe
 as $$
   select greatest(pg_catalog.round(p_cost_per_unit * p_quantity, 6), pg_catalog.sign(p_cost_per_unit) * 0.000001)
 $$;

@@ -47,7 +47,7 @@ begin
   for v_problem in
     select p.user_id, 'discrepancy' as kind, coalesce(p.credit_type, '') as credit_type, p.problem as subject,
       jsonb_build_object('expected', min(p.expected), 'actual', min(p.actual), 'rows', count(*)) as details
-    from credits.verify_slice(v_from, v_to) p
+    from credits.verify_slice(v_from, v_to, true) p
     group by p.user_id, p.credit_type, p.problem
     union all
     select '00000000-0000-0000-0000-000000000000', 'attachment', '', concat_ws(' ', t.relation, t.trigger_name, t.problem),

@@ -1,6 +1,7 @@
 create or replace function credits.verify_slice(
   p_from uuid,
-  p_to uuid
+  p_to uuid,
+  p_is_thorough boolean
 )
 returns table (
   user_id uuid,
@@ -12,9 +13,12 @@ returns table (
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
--- One statement over many tables: compiling it costs more than it saves. Its memory is that of a thousand users' facts, not of their entries.
+-- One statement over many tables: compiling it costs more than it saves. Its memory is that of the users' facts, not of their entries.
 set jit = off
 set work_mem = '64MB'
+-- Nothing here is worth sorting, but the planner takes the groups for many.
+set enable_sort = off
+set enable_mergejoin = off
 as $$
 #variable_conflict use_column
 begin
@@ -28,29 +32,51 @@ begin
     ), entries as not materialized (
       select e.* from everything e where e.is_archived or e.kind <> 'opening'
     ), facts as materialized (
-      -- The one look at every entry: what each leaves of a running balance, and which wallets have an entry that is wrong by itself.
-      select s.user_id, s.credit_type, s.grant_no, s.is_archived, max(s.entry_no) as entry_no, max(s.created_at) as entry_at, sum(s.amount) as amount,
-        bool_or(s.entry_no <> s.earlier_no + 1 or s.balance_after <> s.earlier_balance + s.amount or s.created_at < s.earlier_at
-          or not s.is_priced and s.kind = 'usage' or s.kind not in ('grant', 'usage', 'hold', 'release', 'refund', 'expiry', 'revocation', 'adjustment', 'debt')
-        ) as is_wrong
-      from (
-        select l.user_id, l.credit_type, l.grant_no, l.is_archived, l.entry_no, l.created_at, l.amount, l.balance_after, l.kind,
-          (l.amount = -round(l.unit_price * l.quantity, 6) and l.amount <= 0 and l.action_type is not null) is true as is_priced,
-          lag(l.entry_no, 1, 0::bigint) over by_number as earlier_no,
-          lag(l.balance_after, 1, 0::numeric) over by_number as earlier_balance,
-          lag(l.created_at) over by_number as earlier_at
-        from entries l
-        window by_number as (partition by l.user_id, l.credit_type order by l.entry_no)
-      ) s
-      group by s.user_id, s.credit_type, s.grant_no, s.is_archived
+      -- The one look at every entry, in no order. That the balance before an entry is the one after its predecessor is a comparison of two sets, of
+      -- pairs (entry_no, balance): they are the same if the hashes of all their members cancel each other out, but for the first and the last balance.
+      select l.user_id, l.credit_type, l.grant_no, l.kind, l.action_type, false as is_archived, (l.entry_no <= r.entry_no) is true as is_rolled_up,
+        count(*) as entries, max(l.entry_no) as entry_no, max(l.created_at) as entry_at, sum(l.quantity) as quantity, sum(l.amount) as amount,
+        bit_xor(hash_numeric_extended(l.balance_after, l.entry_no) # hash_numeric_extended(l.balance_after - l.amount, l.entry_no - 1)) as chain,
+        bool_and((l.amount = case when l.quantity = 1 then -l.unit_price else -round(l.unit_price * l.quantity, 6) end and l.amount <= 0) is true)
+          as is_priced
+      from credits.credit_ledger l
+      left join credits.usage_rollups r on r.user_id = l.user_id and r.credit_type = l.credit_type
+      where l.user_id between p_from and p_to and l.kind <> 'opening'
+      group by l.user_id, l.credit_type, l.grant_no, l.kind, l.action_type, (l.entry_no <= r.entry_no) is true
+      union all
+      select l.user_id, l.credit_type, l.grant_no, l.kind, l.action_type, true, (l.entry_no <= r.entry_no) is true as is_rolled_up,
+        count(*) as entries, max(l.entry_no) as entry_no, max(l.created_at) as entry_at, sum(l.quantity) as quantity, sum(l.amount) as amount,
+        bit_xor(hash_numeric_extended(l.balance_after, l.entry_no) # hash_numeric_extended(l.balance_after - l.amount, l.entry_no - 1)) as chain,
+        bool_and((l.amount = case when l.quantity = 1 then -l.unit_price else -round(l.unit_price * l.quantity, 6) end and l.amount <= 0) is true)
+          as is_priced
+      from credits.credit_ledger_archive l
+      left join credits.usage_rollups r on r.user_id = l.user_id and r.credit_type = l.credit_type
+      where l.user_id between p_from and p_to
+      group by l.user_id, l.credit_type, l.grant_no, l.kind, l.action_type, (l.entry_no <= r.entry_no) is true
+    ), books as materialized (
+      select f.user_id, f.credit_type, sum(f.entries) as entries, max(f.entry_no) as entry_no, sum(f.amount) as amount, max(f.entry_at) as entry_at,
+        p_is_thorough or sum(f.entries) <> max(f.entry_no)
+          or bit_xor(f.chain) <> hash_numeric_extended(sum(f.amount), max(f.entry_no)) # hash_numeric_extended(0, 0)
+          or bool_or(case when f.kind = 'usage' then f.action_type is null or not f.is_priced
+            else f.kind not in ('grant', 'hold', 'release', 'refund', 'expiry', 'revocation', 'adjustment', 'debt') end) as is_doubtful
+      from facts f
+      group by f.user_id, f.credit_type
     ), doubtful as materialized (
-      select l.*,
-        lag(l.entry_no, 1, 0::bigint) over by_number + 1 as expected_no,
-        lag(l.balance_after, 1, 0::numeric) over by_number + l.amount as expected_balance,
-        lag(l.created_at) over by_number as earlier_at
-      from (select distinct f.user_id, f.credit_type from facts f where f.is_wrong) f
-      join entries l on l.user_id = f.user_id and l.credit_type = f.credit_type
-      window by_number as (partition by l.user_id, l.credit_type order by l.entry_no)
+      -- The wallets in which something is wrong, and those whose times are to be looked at too, entry by entry.
+      select d.*
+      from books b
+      cross join lateral (
+        select l.*,
+          lag(l.entry_no, 1, 0::bigint) over by_number + 1 as expected_no,
+          lag(l.balance_after, 1, 0::numeric) over by_number + l.amount as expected_balance,
+          lag(l.created_at) over by_number as earlier_at,
+          (l.kind <> 'usage' or l.amount = -round(l.unit_price * l.quantity, 6) and l.amount <= 0 and l.action_type is not null) is true as is_priced
+        from entries l
+        where l.user_id = b.user_id and l.credit_type = b.credit_type
+        window by_number as (order by l.entry_no)
+      ) d
+      where b.is_doubtful and (d.entry_no <> d.expected_no or d.balance_after <> d.expected_balance or d.created_at < d.earlier_at or not d.is_priced
+        or d.kind not in ('grant', 'usage', 'hold', 'release', 'refund', 'expiry', 'revocation', 'adjustment', 'debt'))
     ), noted as materialized (
       -- All but what a direct charge leaves, which is an amount taken from a grant.
       select e.*
@@ -66,10 +92,6 @@ begin
       from credits.credit_ledger_archive a
       where a.user_id between p_from and p_to
       order by a.user_id, a.credit_type, a.entry_no desc
-    ), books as (
-      select f.user_id, f.credit_type, max(f.entry_no) as entry_no, sum(f.amount) as amount, max(f.entry_at) as entry_at
-      from facts f
-      group by f.user_id, f.credit_type
     ), parts as (
       select e.user_id, e.credit_type, e.entry_no, (d.value ->> 'grant')::bigint as grant_no, sign(e.amount) * (d.value ->> 'amount')::numeric as amount,
         d.value ->> 'source' as source, e.is_archived
@@ -100,14 +122,13 @@ begin
       where d.user_id between p_from and p_to
       group by d.user_id, d.credit_type, d.action_type
     ), used as (
-      select e.user_id, e.credit_type, coalesce(e.action_type, '') as action_type,
-        format('%s uses, quantity %s, amount %s, refunded %s', count(*) filter (where e.kind = 'usage'),
-          coalesce(sum(e.quantity) filter (where e.kind = 'usage'), 0.000000), coalesce(-sum(e.amount) filter (where e.kind = 'usage'), 0.000000),
-          coalesce(sum(e.amount) filter (where e.kind = 'refund'), 0.000000)) as said
-      from entries e
-      join credits.usage_rollups r on r.user_id = e.user_id and r.credit_type = e.credit_type
-      where e.kind in ('usage', 'refund') and e.entry_no <= r.entry_no
-      group by e.user_id, e.credit_type, coalesce(e.action_type, '')
+      select f.user_id, f.credit_type, coalesce(f.action_type, '') as action_type,
+        format('%s uses, quantity %s, amount %s, refunded %s', coalesce(sum(f.entries) filter (where f.kind = 'usage'), 0),
+          coalesce(sum(f.quantity) filter (where f.kind = 'usage'), 0.000000), coalesce(-sum(f.amount) filter (where f.kind = 'usage'), 0.000000),
+          coalesce(sum(f.amount) filter (where f.kind = 'refund'), 0.000000)) as said
+      from facts f
+      where f.is_rolled_up and f.kind in ('usage', 'refund')
+      group by f.user_id, f.credit_type, coalesce(f.action_type, '')
     )
     select coalesce(o.user_id, a.user_id), coalesce(o.credit_type, a.credit_type), 'opening entry against the archive',
       concat_ws(' ', 'entry', a.entry_no, 'with a balance of', a.balance_after), concat_ws(' ', 'entry', o.entry_no, 'with a balance of', o.balance_after)
@@ -335,6 +356,10 @@ begin
     where (e.grant_no is null or e.allocations is not null) and coalesce(a.amount, 0) <> e.amount or (e.grant_no is not null and e.allocations is not null)
       or jsonb_typeof(e.allocations) <> 'array'
     union all
+    select b.user_id, b.credit_type, 'entries without an account', '0', b.entries::text
+    from books b
+    where not exists (select from credits.accounts a where a.user_id = b.user_id)
+    union all
     select coalesce(w.user_id, b.user_id), coalesce(w.credit_type, b.credit_type), 'newest entry number of the wallet',
       coalesce(b.entry_no, 0)::text, w.entry_no::text
     from wallets w full join books b on b.user_id = w.user_id and b.credit_type = w.credit_type
@@ -415,5 +440,6 @@ begin
 end
 $$;
 
-comment on function credits.verify_slice(uuid, uuid) is
-  'Internal. verify_ledger for the users between two ids, in one statement and so in one snapshot.';
+comment on function credits.verify_slice(uuid, uuid, boolean) is
+  'Internal. verify_ledger for the users between two ids, in one statement and so in one snapshot; when thorough, with the order of the times of all entries, '
+  'which takes several times as long.';

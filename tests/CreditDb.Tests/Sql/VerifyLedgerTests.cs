@@ -14,9 +14,9 @@ public sealed class VerifyLedgerTests(TestDatabase db) : IClassFixture<TestDatab
     [InlineData("update credits.wallets set held = -1 where user_id = $1", "held, debt and open grant of the wallet")]
     [InlineData("delete from credits.credit_ledger where user_id = $1 and entry_no = 3", "entry number")]
     [InlineData("update credits.credit_ledger set amount = amount - 1 where user_id = $1 and entry_no = 2", "balance after entry 2")]
+    [InlineData("update credits.credit_ledger set balance_after = balance_after + 1 where user_id = $1 and entry_no = 2", "balance after entry 2")]
     [InlineData("update credits.credit_ledger set allocations = '[]' where user_id = $1 and entry_no = 2", "allocations of entry 2")]
     [InlineData("update credits.credit_ledger set kind = 'gift' where user_id = $1 and entry_no = 2", "kind and price of entry 2")]
-    [InlineData("update credits.credit_ledger set created_at = '2001-01-01' where user_id = $1 and entry_no = 3", "time of entry 3 is before the one before it")]
     [InlineData("update credits.credit_ledger set allocations = '[{\"grant\": 99, \"amount\": 5}]' where user_id = $1 and entry_no = 2", "what is left of grant 99")]
     [InlineData("update credits.stored_grants set amount = 0.5, remaining = 0.5 where user_id = $1 and grant_no = 4", "what is left of grant 4")]
     [InlineData("delete from credits.charge_keys where user_id = $1 and source = 'public.bots'", "key of entry 3")]
@@ -56,6 +56,22 @@ public sealed class VerifyLedgerTests(TestDatabase db) : IClassFixture<TestDatab
         await db.Run(damage, user);
         Assert.Contains(await db.Column<string>("select problem from credits.verify_ledger($1)", user), p => p.StartsWith(problem, StringComparison.Ordinal));
         Assert.Contains(await db.Column<string>("select problem from credits.verify_ledger() where user_id = $1", user), p => p.StartsWith(problem, StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public async Task The_order_of_times_is_proven_for_one_user_and_by_the_worker()
+    {
+        db.BooksAreDamaged = true;
+        const string Problem = "time of entry 3 is before the one before it";
+        var user = await db.Account(100);
+        await db.Run("select credits.deduct_credits_for_action($1, 'create_agent') from generate_series(1, 3)", user);
+        await db.Run("update credits.credit_ledger set created_at = '2001-01-01' where user_id = $1 and entry_no = 3", user);
+        Assert.Equal([Problem], await db.Column<string>("select problem from credits.verify_ledger($1)", user));
+        while (!(await db.Json("select credits.verify_next()")).GetProperty("is_done").GetBoolean())
+        {
+        }
+
+        Assert.Equal([Problem], await db.Column<string>("select subject from credits.alerts where user_id = $1", user));
     }
 
     [Theory]
