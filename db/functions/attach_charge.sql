@@ -74,7 +74,7 @@ begin
   perform credits.check_argument(length(v_source) between 1 and 255 and v_source not in ('caller', 'import', 'erased'), 'p_source',
     'must have 1 to 255 characters, and not be caller, import or erased');
 
-  perform credits.register_attachment(v_source, p_table, p_action_type, jsonb_strip_nulls(jsonb_build_object(
+  v_charge := credits.register_attachment(v_source, p_table, p_action_type, jsonb_strip_nulls(jsonb_build_object(
     'user_column', p_user_column, 'user_issuer', p_user_issuer, 'id_column', p_id_column,
     'quantity', p_quantity, 'quantity_column', p_quantity_column, 'quantity_per_unit', p_quantity_per_unit,
     'status_column', p_status_column, 'status_value', p_status_value, 'is_call', nullif(p_is_call, false))));
@@ -82,7 +82,7 @@ begin
   v_update_name := 'credits_charge_update_' || v_insert_name;
   v_carry_name := 'credits_carry_' || v_insert_name;
   v_insert_name := 'credits_charge_insert_' || v_insert_name;
-  v_charge := format('execute function credits.charge_rows(%L)', v_source);
+  v_charge := format('execute function credits.%I()', v_charge);
 
   if v_class.relkind = 'p' and exists (
     select from pg_trigger t
@@ -129,7 +129,8 @@ comment on function credits.attach_charge(regclass, text, name, name, numeric, n
   'and user_id_for(issuer, value) is the user. p_is_call: the quantity column holds the seconds of a call, whose minutes count into '
   'total_minutes_used; needs a uuid id, an integer column and p_quantity_per_unit 60. The source (default schema.table) and the id are the row''s '
   'identity, and each is charged once, so ids must not be used again. Call it again to change the settings, all of which it sets anew, or to cover '
-  'new partitions (verify_attachments() names them). Rows that are there already are not charged. Runs with the rights of its caller, who must own '
+  'new partitions (verify_attachments() names them). Rows that are there already are not charged. '
+  'Writes a trigger function for the source, credits.charge_rows_… . Runs with the rights of its caller, who must own '
   'the table. Locks the table while triggers change. Returns code ok, source, table, action_type, settings (as they hold now) and triggers (their '
   'names). Raises UC001 for what cannot be attached and why, UC302 for a source that stands for another table or action, UC402 for somebody else''s '
   'table.';

@@ -12,16 +12,10 @@ declare
 begin
   select a.* into v_attachment
   from credits.charge_attachments a
-  where a.source = p_source
-    and (a.relation = p_relation or a.relation in (select p.relid from pg_partition_ancestors(p_relation) p))
-    and a.triggers ? p_trigger_name::text;
   -- Without a transition table of that name, new_rows would be whatever the session put into its temporary schema.
-  if not exists (
-    select from pg_trigger t
-    where t.tgrelid = p_relation and t.tgname = p_trigger_name and ((t.tgtype & 1) = 1 or t.tgnewtable = 'new_rows')
-  ) then
-    return null;
-  end if;
+  join pg_trigger t on t.tgrelid = p_relation and t.tgname = p_trigger_name and ((t.tgtype & 1) = 1 or t.tgnewtable = 'new_rows')
+  where a.source = p_source and a.triggers ? p_trigger_name::text
+    and (a.relation = p_relation or a.relation in (select p.relid from pg_partition_ancestors(p_relation) p));
   return v_attachment;
 end
 $$;

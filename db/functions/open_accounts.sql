@@ -17,7 +17,7 @@ begin
   if v_settings ? 'opens_accounts' is not true then
     return null;
   end if;
-  -- As in charge_rows: a value is printed by its type's own output function, as a cast could be somebody else's code.
+  -- As in write_charge_function: a value is printed by its type's own output function, as a cast could be somebody else's code.
   v_user := format('nullif(format(''%%s'', r.%I), '''')', v_settings ->> 'id_column');
   if v_settings ? 'user_issuer' then
     v_user := format('credits.user_id_for(%L, %s)', v_settings ->> 'user_issuer', v_user);

@@ -4,7 +4,7 @@ create or replace function credits.register_attachment(
   p_action_type text,
   p_settings jsonb
 )
-returns void
+returns text
 language plpgsql
 volatile
 security definer
@@ -34,9 +34,11 @@ begin
       jsonb_build_object('code', 'source_taken', 'source', p_source, 'table', v_existing.relation, 'action_type', v_existing.action_type));
   end if;
   update credits.charge_attachments a set settings = p_settings where a.source = p_source;
+  return case when p_settings ? 'quantity' then credits.write_charge_function(p_source) end;
 end
 $$;
 
 comment on function credits.register_attachment(text, regclass, text, jsonb) is
-  'Internal. Notes that a table''s rows are charged under a source, and how. Raises UC302 if the source stands for something else, or the '
+  'Internal. Notes that a table''s rows are charged under a source, and how. Returns the name of the trigger function that it wrote for that; null where rows are charged '
+  'otherwise. Raises UC302 if the source stands for something else, or the '
   'table is attached for the action under another one; UC402 if the session''s user does not own the table. Locks the attachment''s row.';

@@ -35,8 +35,8 @@ begin
     union all
     select t.tgrelid::regclass::text, t.tgname::text, 'belongs to no attachment, and charges nothing'
     from pg_trigger t
-    where t.tgfoid in ('credits.charge_rows'::regproc, 'credits.carry_row'::regproc, 'credits.meter_rows'::regproc,
-      'credits.open_accounts'::regproc)
+    join pg_proc f on f.oid = t.tgfoid and f.pronamespace = 'credits'::regnamespace
+    where (f.proname in ('carry_row', 'meter_rows', 'open_accounts') or f.proname ~ '^charge_rows_[0-9a-f]{16}$')
       and not exists (select from expected e where e.member = t.tgrelid and e.name = t.tgname)
     union all
     select i.inhrelid::regclass::text, null, 'inherits from ' || i.inhparent::regclass || ', and its rows are not charged'

@@ -24,7 +24,7 @@ declare
     'set_top_up',
     'set_threshold', 'notify_expiring', 'read_notifications'];
   c_administering constant text[] := array['grant_credits', 'add_purchased_credits', 'adjust_credits', 'change_plan', 'rollback_reset', 'set_cost', 'attach_charge', 'detach_charge',
-    'charge_rows', 'carry_row', 'check_column', 'ensure_trigger', 'register_attachment', 'register_trigger', 'unregister_attachment', 'drop_charge_triggers',
+    'carry_row', 'check_column', 'ensure_trigger', 'register_attachment', 'register_trigger', 'unregister_attachment', 'drop_charge_triggers',
     'attach_chat', 'meter_rows', 'check_attachable',
     'set_package', 'complete_purchase', 'fail_purchase', 'refund_purchase', 'reinstate_purchase',
     'suspend_account', 'reactivate_account', 'close_account', 'erase_user_data', 'import_balance', 'import_history', 'archive_ledger',
@@ -89,6 +89,11 @@ begin
           || case when r.role in (c_app, c_admin) then c_charging end
           || case when r.role = c_admin then c_administering || c_hosting end
           || case when r.role = c_admin then c_working end)
+      union
+      -- Those that attach_charge() wrote, one for each source.
+      select 'function ' || p.oid::regprocedure, 'execute', c_admin
+      from pg_catalog.pg_proc p
+      where p.pronamespace = 'credits'::regnamespace and p.proname ~ '^charge_rows_[0-9a-f]{16}$'
       union
       -- Views run with their reader's rights, so that row security holds for them; nobody but the engine's functions writes.
       select 'table ' || c.oid::regclass, 'select', r.role

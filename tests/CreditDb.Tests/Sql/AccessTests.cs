@@ -28,7 +28,7 @@ public sealed class AccessTests(TestDatabase db) : IClassFixture<TestDatabase>
 
     private static readonly string[] Administering =
     [
-        "grant_credits", "add_purchased_credits", "set_cost", "attach_charge", "detach_charge", "charge_rows", "carry_row", "check_column", "ensure_trigger",
+        "grant_credits", "add_purchased_credits", "set_cost", "attach_charge", "detach_charge", "carry_row", "check_column", "ensure_trigger",
         "register_attachment", "register_trigger", "unregister_attachment", "drop_charge_triggers",
         "adjust_credits", "change_plan", "rollback_reset",
         "attach_chat", "meter_rows", "check_attachable",
@@ -205,7 +205,9 @@ public sealed class AccessTests(TestDatabase db) : IClassFixture<TestDatabase>
     public async Task A_trigger_made_by_hand_reads_no_temporary_view_with_the_engines_rights_and_burns_no_identity()
     {
         var user = await db.Account(100);
-        var call = await db.Value<Guid>("insert into public.calls (user_id, status) values ($1, 'in_progress') returning id", user);
+        await db.Run("create table public.letters (id uuid primary key, user_id uuid not null); select credits.attach_charge('public.letters', 'create_agent')");
+        var function = await db.Value<string>("select tgfoid::regproc::text from pg_trigger where tgrelid = 'public.letters'::regclass");
+        var letter = Guid.NewGuid();
         var role = "eve_" + Guid.NewGuid().ToString("N");
         await db.Run($"create role {role}; grant creditdb_admin to {role}; create schema {role} authorization {role}; grant usage on schema {role} to public");
         await using (var eve = await As(role))
@@ -217,13 +219,14 @@ public sealed class AccessTests(TestDatabase db) : IClassFixture<TestDatabase>
                 create table {role}.x (id uuid primary key, user_id uuid not null);
                 create temp view new_rows as select {role}.evil() as user_id, gen_random_uuid() as id;
                 grant select on new_rows to public;
-                create trigger a after insert on {role}.x for each statement execute function credits.charge_rows('public.calls');
-                create trigger b after insert on {role}.x referencing new table as new_rows for each statement execute function credits.charge_rows('public.calls');
+                create trigger a after insert on {role}.x for each statement execute function {function}();
+                create trigger b after insert on {role}.x referencing new table as new_rows for each statement execute function {function}();
                 """);
-            await eve.Run($"insert into {role}.x values ($1, $2)", call, user);
+            await eve.Run($"insert into {role}.x values ($1, $2)", letter, user);
             await eve.Run($"select credits.attach_charge('{role}.x', 'send_email')");
             var name = await eve.Value<string>($"select tgname::text from pg_trigger where tgrelid = '{role}.x'::regclass and tgname like 'credits%'");
-            await eve.Run($"drop trigger {name} on {role}.x; create trigger {name} after insert on {role}.x for each statement execute function credits.charge_rows('{role}.x')");
+            var own = await eve.Value<string>($"select tgfoid::regproc::text from pg_trigger where tgrelid = '{role}.x'::regclass and tgname = $1", name);
+            await eve.Run($"drop trigger {name} on {role}.x; create trigger {name} after insert on {role}.x for each statement execute function {own}()");
             await eve.Run($"insert into {role}.x values (gen_random_uuid(), $1)", user);
             Assert.Equal(0, await eve.Value<long>($"select count(*) from {role}.trace"));
             Assert.Equal([$"a belongs to no attachment, and charges nothing", "b belongs to no attachment, and charges nothing", $"{name} replaced"],
@@ -233,8 +236,9 @@ public sealed class AccessTests(TestDatabase db) : IClassFixture<TestDatabase>
             await eve.Run($"select credits.detach_charge('{role}.x')");
         }
         await db.Run($"drop owned by {role} cascade; drop role {role}");
-        await db.Run("update public.calls set status = 'completed', duration_seconds = 3600 where id = $1", call);
-        Assert.Equal(40, await db.Balance(user));
+        await db.Run("insert into public.letters values ($1, $2)", letter, user);
+        Assert.Equal(95, await db.Balance(user));
+        await db.Run("select credits.detach_charge('public.letters'); drop table public.letters");
     }
 
     private static async Task Denied(NpgsqlConnection connection, string sql, params object?[] arguments) =>

@@ -253,6 +253,44 @@ public sealed class AttachChargeTests(TestDatabase db) : IClassFixture<TestDatab
         await db.Run($"drop table {_table}_child");
     }
 
+    [Theory]
+    [InlineData("it's \"quoted\" $$ \\ %s")]
+    [InlineData("x\ny")]
+    public async Task Each_source_has_a_trigger_function_of_its_own_that_goes_with_it(string source)
+    {
+        const string Written = "select count(*) from pg_proc where proname like 'charge\\_rows\\_%'";
+        var before = await db.Value<long>(Written);
+        var user = await db.Account(10);
+        await db.Run($"create table {_table} (\"the id's\" uuid primary key, \"user\" uuid not null)");
+        await db.Run($"select credits.attach_charge('{_table}', 'test_unit', 'user', 'the id''s', p_source => $1)", source);
+        await db.Run($"insert into {_table} values (gen_random_uuid(), $1)", user);
+        Assert.Equal(8, await db.Balance(user));
+        Assert.Equal(source, await db.Value<string>("select row_source from credits.credit_ledger where user_id = $1 and kind = 'usage'", user));
+        Assert.Equal(before + 1, await db.Value<long>(Written));
+        Assert.Equal(["creditdb_admin"], await db.Column<string>(
+            $"""
+            select r.rolname::text from pg_trigger t cross join pg_roles r
+            where t.tgrelid = '{_table}'::regclass and r.rolname ~ '^creditdb_(app|admin|reader|user)$' and has_function_privilege(r.oid, t.tgfoid, 'execute')
+            """));
+        await db.Run($"select credits.detach_charge('{_table}')");
+        Assert.Equal(before, await db.Value<long>(Written));
+    }
+
+    [Fact]
+    public async Task A_partition_that_was_detached_keeps_a_trigger_that_charges_nothing()
+    {
+        var user = await db.Account(10);
+        await db.Run($"create table {_table} (id uuid primary key, user_id uuid not null) partition by hash (id)");
+        await db.Run($"create table {_table}_0 partition of {_table} for values with (modulus 1, remainder 0)");
+        await Attach("");
+        await db.Run($"alter table {_table} detach partition {_table}_0");
+        await db.Run($"select credits.detach_charge('{_table}')");
+        await db.Run($"insert into {_table}_0 values (gen_random_uuid(), $1)", user);
+        Assert.Equal(10, await db.Balance(user));
+        Assert.Equal(["belongs to no attachment, and charges nothing"], await db.Column<string>("select problem from credits.verify_attachments()"));
+        await db.Run($"drop table {_table}_0");
+    }
+
     [Fact]
     public async Task A_table_that_was_dropped_is_detached_by_its_source()
     {
@@ -267,7 +305,7 @@ public sealed class AttachChargeTests(TestDatabase db) : IClassFixture<TestDatab
 
     [Theory]
     [InlineData("a drop", "drop trigger %t on %r", "missing")]
-    [InlineData("another trigger of that name", "drop trigger %t on %r; create trigger %t after insert on %r referencing new table as new_rows for each statement when (false) execute function credits.charge_rows('x')", "replaced")]
+    [InlineData("another trigger of that name", "drop trigger %t on %r; create trigger %t after insert on %r referencing new table as new_rows for each statement when (false) execute function %f()", "replaced")]
     [InlineData("another firing mode", "alter table %r enable replica trigger %t", "enabled in another mode than usual")]
     public async Task Verify_sees(string what, string tampering, string problem)
     {
@@ -275,7 +313,8 @@ public sealed class AttachChargeTests(TestDatabase db) : IClassFixture<TestDatab
         await db.Run($"create table {_table} (id int primary key, user_id uuid not null)");
         await Attach("");
         var trigger = await db.Value<string>($"select tgname::text from pg_trigger where tgrelid = '{_table}'::regclass");
-        await db.Run(tampering.Replace("%t", trigger, StringComparison.Ordinal).Replace("%r", _table, StringComparison.Ordinal));
+        var function = await db.Value<string>($"select tgfoid::regproc::text from pg_trigger where tgrelid = '{_table}'::regclass");
+        await db.Run(tampering.Replace("%t", trigger, StringComparison.Ordinal).Replace("%f", function, StringComparison.Ordinal).Replace("%r", _table, StringComparison.Ordinal));
         Assert.Equal([problem], await db.Column<string>("select problem from credits.verify_attachments()"));
     }
 
