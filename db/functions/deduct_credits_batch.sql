@@ -219,6 +219,17 @@ begin
     if v_positions[i] = 1 then
       v_is_busy := not p_wait and not v_is_locked[v_wallet_nos[i]]
         and exists (select from credits.wallets w where w.user_id = v_users[i] and w.credit_type = v_credit_types[i]);
+      if not v_is_locked[v_wallet_nos[i]] and not v_is_busy then
+        -- Opening it would wait for whoever has locked the account.
+        if not p_wait then
+          perform from credits.accounts a where a.user_id = v_users[i] for no key update skip locked;
+          v_is_busy := not found and exists (select from credits.accounts a where a.user_id = v_users[i]);
+        end if;
+        -- Its keys are read under its lock, too.
+        if not v_is_busy then
+          perform credits.lock_wallet(v_users[i], v_credit_types[i]);
+        end if;
+      end if;
     end if;
     if v_is_busy then
       v_results[v_numbers[i]] := credits.outcome('busy', '{}');
@@ -238,5 +249,5 @@ comment on function credits.deduct_credits_batch(jsonb, boolean) is
   'Charges up to 10,000 requests, each accepted or declined exactly as if deduct_credits_for_action were called for one after the other: an array of '
   '{user_id, action_type, quantity (1), reference_id, metadata, idempotency_key, actor (the setting credits.actor)}. Returns one row per request, in order: request_no (from 1) and the outcome. '
   'What that function would raise for one request is its outcome here, and its neighbours are not touched: code invalid_argument (argument, problem), key_reused '
-  'or key_erased. Without p_wait, requests for a wallet that somebody else has locked have code busy; only opening a wallet waits for the account. Locks the wallets of all requests first, by user and credit type in ascending order. Raises UC001 for what is no array of 1 to 10,000 '
+  'or key_erased. Without p_wait, requests for a wallet that somebody else has locked have code busy. Locks the wallets of all requests first, by user and credit type in ascending order. Raises UC001 for what is no array of 1 to 10,000 '
   'elements; 40001 (at REPEATABLE READ and above) and 40P01 are to be retried, as a whole.';

@@ -12,35 +12,32 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   -- What a snapshot is held for: some seconds.
+  c_users constant integer := 10000;
   c_entries constant integer := 5000000;
-  v_from uuid;
-  v_to uuid;
+  v_from uuid := '00000000-0000-0000-0000-000000000000';
+  v_next uuid;
 begin
   if p_user_id is not null then
     return query select p.* from credits.verify_slice(p_user_id, p_user_id, true) p;
     return;
   end if;
 
+  -- Slices touch, from the lowest id to the highest, so that rows of users without an account are seen too.
   loop
-    select a.user_id into v_from from credits.accounts a where v_to is null or a.user_id > v_to order by a.user_id limit 1;
-    return query
-      select l.user_id, l.credit_type, 'entries without an account', '0', count(*)::text
-      from credits.credit_entries l
-      where (v_to is null or l.user_id > v_to) and (v_from is null or l.user_id < v_from)
-      group by l.user_id, l.credit_type;
-    exit when v_from is null;
-
-    select s.user_id into v_to
+    select s.user_id into v_next
     from (
-      select a.user_id, sum(w.entries) over (order by a.user_id) - w.entries as entries_before
-      from (select a.user_id from credits.accounts a where a.user_id >= v_from order by a.user_id limit 10000) a
+      select a.user_id, row_number() over by_user as n, sum(w.entries) over by_user - w.entries as entries_before
+      from (select a.user_id from credits.accounts a where a.user_id >= v_from order by a.user_id limit c_users + 1) a
       cross join lateral (select coalesce(sum(w.entry_no), 0) as entries from credits.wallets w where w.user_id = a.user_id) w
+      window by_user as (order by a.user_id)
     ) s
-    where s.entries_before < c_entries
-    order by s.user_id desc
+    where s.n > c_users or s.n > 1 and s.entries_before >= c_entries
+    order by s.user_id
     limit 1;
     -- A slice is one statement and so one snapshot, however much is charged meanwhile.
-    return query select p.* from credits.verify_slice(v_from, v_to, false) p;
+    return query select p.* from credits.verify_slice(v_from, coalesce(credits.id_before(v_next), 'ffffffff-ffff-ffff-ffff-ffffffffffff'), false) p;
+    exit when v_next is null;
+    v_from := v_next;
   end loop;
 end
 $$;

@@ -34,11 +34,14 @@ begin
     ), facts as materialized (
       -- The one look at every entry, in no order. That the balance before an entry is the one after its predecessor is a comparison of two sets, of
       -- pairs (entry_no, balance): they are the same if the hashes of all their members cancel each other out, but for the first and the last balance.
+      -- The hash of a number sees neither its sign nor its magnitude; both are the same in all after the addition.
       select l.user_id, l.credit_type, l.grant_no, l.kind, l.action_type, false as is_archived, (l.entry_no <= r.entry_no) is true as is_rolled_up,
         count(*) as entries, max(l.entry_no) as entry_no, max(l.created_at) as entry_at, sum(l.quantity) as quantity, sum(l.amount) as amount,
-        bit_xor(hash_numeric_extended(l.balance_after, l.entry_no) # hash_numeric_extended(l.balance_after - l.amount, l.entry_no - 1)) as chain,
+        bit_xor(hash_numeric_extended(300000000000000 + l.balance_after, l.entry_no)
+          # hash_numeric_extended(300000000000000 + l.balance_after - l.amount, l.entry_no - 1)) as chain,
         bool_and((l.amount = case when l.quantity = 1 then -l.unit_price else -round(l.unit_price * l.quantity, 6) end and l.amount <= 0) is true)
-          as is_priced
+          as is_priced,
+        bit_xor(hashtextextended(l.row_id, hashtextextended(l.row_source, l.entry_no))) as row_keys, count(l.row_source) as rows
       from credits.credit_ledger l
       left join credits.usage_rollups r on r.user_id = l.user_id and r.credit_type = l.credit_type
       where l.user_id between p_from and p_to and l.kind <> 'opening'
@@ -46,17 +49,20 @@ begin
       union all
       select l.user_id, l.credit_type, l.grant_no, l.kind, l.action_type, true, (l.entry_no <= r.entry_no) is true as is_rolled_up,
         count(*) as entries, max(l.entry_no) as entry_no, max(l.created_at) as entry_at, sum(l.quantity) as quantity, sum(l.amount) as amount,
-        bit_xor(hash_numeric_extended(l.balance_after, l.entry_no) # hash_numeric_extended(l.balance_after - l.amount, l.entry_no - 1)) as chain,
+        bit_xor(hash_numeric_extended(300000000000000 + l.balance_after, l.entry_no)
+          # hash_numeric_extended(300000000000000 + l.balance_after - l.amount, l.entry_no - 1)) as chain,
         bool_and((l.amount = case when l.quantity = 1 then -l.unit_price else -round(l.unit_price * l.quantity, 6) end and l.amount <= 0) is true)
-          as is_priced
+          as is_priced,
+        bit_xor(hashtextextended(l.row_id, hashtextextended(l.row_source, l.entry_no))) as row_keys, count(l.row_source) as rows
       from credits.credit_ledger_archive l
       left join credits.usage_rollups r on r.user_id = l.user_id and r.credit_type = l.credit_type
       where l.user_id between p_from and p_to
       group by l.user_id, l.credit_type, l.grant_no, l.kind, l.action_type, (l.entry_no <= r.entry_no) is true
     ), books as materialized (
       select f.user_id, f.credit_type, sum(f.entries) as entries, max(f.entry_no) as entry_no, sum(f.amount) as amount, max(f.entry_at) as entry_at,
+        bit_xor(f.row_keys) as row_keys, sum(f.rows) as rows,
         p_is_thorough or sum(f.entries) <> max(f.entry_no)
-          or bit_xor(f.chain) <> hash_numeric_extended(sum(f.amount), max(f.entry_no)) # hash_numeric_extended(0, 0)
+          or bit_xor(f.chain) <> hash_numeric_extended(300000000000000 + sum(f.amount), max(f.entry_no)) # hash_numeric_extended(300000000000000, 0)
           or bool_or(case when f.kind = 'usage' then f.action_type is null or not f.is_priced
             else f.kind not in ('grant', 'hold', 'release', 'refund', 'expiry', 'revocation', 'adjustment', 'debt') end) as is_doubtful
       from facts f
@@ -77,11 +83,22 @@ begin
       ) d
       where b.is_doubtful and (d.entry_no <> d.expected_no or d.balance_after <> d.expected_balance or d.created_at < d.earlier_at or not d.is_priced
         or d.kind not in ('grant', 'usage', 'hold', 'release', 'refund', 'expiry', 'revocation', 'adjustment', 'debt'))
+    ), row_keys as (
+      select k.user_id, k.credit_type, bit_xor(hashtextextended(k.key, hashtextextended(k.source, k.entry_no))) as row_keys, count(*) as rows
+      from credits.charge_keys k
+      where k.user_id between p_from and p_to and k.source <> 'caller' and k.entry_no is not null
+      group by k.user_id, k.credit_type
+    ), miskeyed as materialized (
+      -- The wallets whose charged rows and their keys are not the same, which is compared as the balances are.
+      select coalesce(b.user_id, k.user_id) as user_id, coalesce(b.credit_type, k.credit_type) as credit_type
+      from books b
+      full join row_keys k on k.user_id = b.user_id and k.credit_type = b.credit_type
+      where coalesce(b.row_keys, 0) <> coalesce(k.row_keys, 0) or coalesce(b.rows, 0) <> coalesce(k.rows, 0)
     ), noted as materialized (
-      -- All but what a direct charge leaves, which is an amount taken from a grant.
+      -- All but what a usual charge leaves, which is an amount taken from a grant.
       select e.*
       from everything e
-      where e.kind <> 'usage' or e.grant_no is null or e.allocations is not null or e.row_source is not null or e.counted_in is not null
+      where e.kind <> 'usage' or e.grant_no is null or e.allocations is not null or e.counted_in is not null
         or e.duration_seconds is not null or e.related_entry_no is not null or e.reference is not null
     ), openings as not materialized (
       select n.* from noted n where not n.is_archived and n.kind = 'opening'
@@ -396,13 +413,14 @@ begin
     where k.user_id between p_from and p_to and k.source = 'caller' and k.entry_no is not null and (k.entry_no between 1 and b.entry_no) is not true
     union all
     select k.user_id, k.credit_type, format('entry of the key %s of %s', k.key, k.source), k.entry_no::text, 'none'
-    from credits.charge_keys k
-    left join special e on e.user_id = k.user_id and e.credit_type = k.credit_type and e.entry_no = k.entry_no
-    where k.user_id between p_from and p_to and k.source <> 'caller' and k.entry_no is not null
-      and (e.row_source, e.row_id) is distinct from (k.source, k.key)
+    from miskeyed m
+    join credits.charge_keys k on k.user_id = m.user_id and k.credit_type = m.credit_type
+    left join entries e on e.user_id = k.user_id and e.credit_type = k.credit_type and e.entry_no = k.entry_no
+    where k.source <> 'caller' and k.entry_no is not null and (e.row_source, e.row_id) is distinct from (k.source, k.key)
     union all
     select e.user_id, e.credit_type, format('key of entry %s, charged for %s of %s', e.entry_no, e.row_id, e.row_source), e.entry_no::text, 'none'
-    from special e
+    from miskeyed m
+    join entries e on e.user_id = m.user_id and e.credit_type = m.credit_type
     left join credits.charge_keys k on k.user_id = e.user_id and k.credit_type = e.credit_type and k.source = e.row_source and k.key = e.row_id
     where e.row_source is not null and k.entry_no is distinct from e.entry_no
     union all

@@ -1,5 +1,3 @@
-using System.Net.Http.Headers;
-using System.Net.Http.Json;
 using System.Text.Json;
 using CreditDb.Host;
 using CreditDb.Host.Access;
@@ -13,9 +11,9 @@ internal sealed class BenchHost : IAsyncDisposable
     private readonly Database _database;
     private readonly WebApplication _app;
 
-    private BenchHost(Database database, WebApplication app, HttpClient client) => (_database, _app, Client) = (database, app, client);
+    private readonly HttpCaller _caller;
 
-    public HttpClient Client { get; }
+    private BenchHost(Database database, WebApplication app, HttpCaller caller) => (_database, _app, _caller) = (database, app, caller);
 
     public static async Task<BenchHost> StartAsync(BenchServer server, CancellationToken ct)
     {
@@ -28,9 +26,7 @@ internal sealed class BenchHost : IAsyncDisposable
         var app = HostApp.Build(builder, database);
         await app.StartAsync(ct);
         var key = await app.Services.GetRequiredService<ApiKeys>().CreateAsync($"benchmark {Guid.NewGuid()}", ["service"], null, null, "benchmark", ct);
-        var client = new HttpClient(new SocketsHttpHandler { MaxConnectionsPerServer = 256 }) { BaseAddress = new Uri(app.Urls.First()) };
-        client.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue("Bearer", key.Key);
-        return new BenchHost(database, app, client);
+        return new BenchHost(database, app, new HttpCaller(new Uri(app.Urls.First()), key.Key));
     }
 
     public async Task<int> DeductAsync(Guid user, CancellationToken ct) =>
@@ -39,23 +35,18 @@ internal sealed class BenchHost : IAsyncDisposable
             : throw new InvalidOperationException("The API refused a charge.");
 
     /// <summary>Whether it is answered with success, to the last byte.</summary>
-    public async Task<bool> AskAsync(HttpMethod method, string path, object? body, CancellationToken ct)
-    {
-        using var request = new HttpRequestMessage(method, path) { Content = body is null ? null : JsonContent.Create(body) };
-        using var answer = await Client.SendAsync(request, ct);
-        return answer.IsSuccessStatusCode;
-    }
+    public Task<bool> AskAsync(HttpMethod method, string path, object? body, CancellationToken ct) =>
+        _caller.AskAsync(method, path, body, (status, _) => status is >= 200 and < 300, ct);
 
     /// <summary>What a POST is answered.</summary>
-    public async Task<JsonElement> JsonAsync(string path, object body, CancellationToken ct)
-    {
-        using var answer = await Client.PostAsJsonAsync(path, body, ct);
-        return await answer.EnsureSuccessStatusCode().Content.ReadFromJsonAsync<JsonElement>(ct);
-    }
+    public Task<JsonElement> JsonAsync(string path, object body, CancellationToken ct) => _caller.AskAsync(
+        HttpMethod.Post, path, body, (status, content) => status is >= 200 and < 300
+            ? JsonDocument.Parse(content).RootElement.Clone()
+            : throw new InvalidOperationException($"POST {path} was answered {status}."), ct);
 
     public async ValueTask DisposeAsync()
     {
-        Client.Dispose();
+        _caller.Dispose();
         await _app.StopAsync();
         await _app.DisposeAsync();
         await _database.DisposeAsync();

@@ -14,21 +14,23 @@ internal sealed class ChargeLanes
 {
     private readonly Lane[] _lanes;
 
-    public ChargeLanes(SqlCaller sql) => _lanes = [new Lane(sql), new Lane(sql)];
+    public ChargeLanes(SqlCaller sql)
+    {
+        // What cannot go out with others waits for its account on a connection that it has to itself; there are more accounts than connections.
+        var few = new SemaphoreSlim(8);
+        _lanes = [new Lane(sql, few), new Lane(sql, few)];
+    }
 
     // An id's own hash is its bits, of which the lowest may be all the same.
     public Task<Charge> ChargeAsync(ChargeRequest request, SqlCaller caller, CancellationToken ct) =>
         _lanes[(uint)HashCode.Combine(request.UserId) % _lanes.Length].ChargeAsync(request, caller, ct);
 
-    private sealed class Lane(SqlCaller sql)
+    private sealed class Lane(SqlCaller sql, SemaphoreSlim few)
     {
         private const int MostTogether = 1000;
 
         // A single call may wait for an account that somebody has locked; those behind it need not. A batch does not wait for accounts.
         private static readonly TimeSpan Patience = TimeSpan.FromMilliseconds(20);
-
-        // What cannot go out with others waits for its account on a connection that it has to itself; there are more accounts than connections.
-        private static readonly SemaphoreSlim Few = new(8);
 
         private readonly Lock _gate = new();
         private readonly LinkedList<Waiting> _waiting = [];
@@ -53,7 +55,7 @@ internal sealed class ChargeLanes
                 {
                     if (_waiting.Count == 0 && _call is { IsSingle: true } before)
                         Detached(() => OvertakeAsync(before));
-                    _waiting.AddLast(waiting = new Waiting(request, caller));
+                    _waiting.AddLast(waiting = new Waiting(request, caller, ct));
                 }
             }
 
@@ -163,7 +165,7 @@ internal sealed class ChargeLanes
                             busy.Add(waiting);
                     }
                 }
-                catch (PostgresException e) when (!e.SqlState.StartsWith("08", StringComparison.Ordinal) && !e.SqlState.StartsWith("57P", StringComparison.Ordinal))
+                catch (Exception e) when (e is CreditException || e is PostgresException { SqlState: var state } && !state.StartsWith("08", StringComparison.Ordinal) && !state.StartsWith("57P", StringComparison.Ordinal))
                 {
                     // Nothing was charged. By itself, each gets its own answer, and one that the server cannot bear is no neighbour's trouble.
                     alone.AddRange(batch);
@@ -185,29 +187,29 @@ internal sealed class ChargeLanes
         private async Task LaterAsync(List<Waiting> ofUser, bool haveKeys)
         {
             await AloneAsync([ofUser[0]]);
-            await Few.WaitAsync();
+            await few.WaitAsync();
             try
             {
                 await TogetherAsync(ofUser[1..], haveKeys, waits: true);
             }
             finally
             {
-                Few.Release();
+                few.Release();
             }
         }
 
-        private static async Task AloneAsync(List<Waiting> ofUser)
+        private async Task AloneAsync(List<Waiting> ofUser)
         {
             foreach (var waiting in ofUser)
             {
-                await Few.WaitAsync();
+                await few.WaitAsync();
                 try
                 {
                     await waiting.ByItselfAsync();
                 }
                 finally
                 {
-                    Few.Release();
+                    few.Release();
                 }
             }
         }
@@ -226,7 +228,7 @@ internal sealed class ChargeLanes
         public bool IsSingle => isSingle;
     }
 
-    private sealed class Waiting(ChargeRequest request, SqlCaller caller)
+    private sealed class Waiting(ChargeRequest request, SqlCaller caller, CancellationToken ct)
     {
         public TaskCompletionSource<Charge> Outcome { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
@@ -261,7 +263,7 @@ internal sealed class ChargeLanes
                 return;
             try
             {
-                Outcome.TrySetResult(await caller.ChargeAsync(request, CancellationToken.None));
+                Outcome.TrySetResult(await caller.ChargeAsync(request, ct));
             }
             catch (Exception e)
             {

@@ -94,6 +94,27 @@ public sealed class ChargeLanesTests(TestDatabase db) : IClassFixture<TestDataba
     }
 
     [Fact]
+    public async Task A_caller_who_gives_up_at_a_locked_account_is_not_charged()
+    {
+        const string Waiting = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+        var (client, user) = (Client, await db.Account(100));
+        using var patience = new CancellationTokenSource();
+        await using var connection = await db.Source.OpenConnectionAsync(Ct);
+        await using var transaction = await connection.BeginTransactionAsync(Ct);
+        await connection.Run("select 1 from credits.wallets where user_id = $1 for no key update", user);
+        var given = Enumerable.Range(0, 4).Select(_ => client.DeductAsync(user, "create_agent", ct: patience.Token)).ToList();
+        await Eventually.TrueAsync(async () => await db.Value<long>(Waiting) >= 2, "the first caller and the first of those behind do not wait for the account");
+
+        await patience.CancelAsync();
+        foreach (var one in given)
+            await Assert.ThrowsAnyAsync<OperationCanceledException>(() => one);
+        await Eventually.TrueAsync(async () => await db.Value<long>(Waiting) == 0, "somebody still waits for the account");
+        await transaction.RollbackAsync(Ct);
+        await client.DeductAsync(user, "weekly_report", ct: Ct);
+        Assert.Equal(99, await db.Balance(user));
+    }
+
+    [Fact]
     public async Task One_key_charges_once_however_many_callers_bring_it()
     {
         var (client, user) = (Client, await db.Account(100));

@@ -241,6 +241,27 @@ public sealed class DeductBatchTests(TestDatabase db) : IClassFixture<TestDataba
         Assert.DoesNotContain("busy", results.EnumerateArray().Select(r => r.Text("code")));
     }
 
+    [Fact]
+    public async Task The_key_of_a_wallet_that_somebody_else_is_opening_is_nobody_elses_trouble()
+    {
+        var (user, neighbour) = (await db.Account(100), await db.Account(100));
+        await db.Run("select credits.set_cost('late_type', 0, 'Late', 'piece', p_credit_type => 'late')");
+        await using var opener = await db.Source.OpenConnectionAsync(TestContext.Current.CancellationToken);
+        await using var transaction = await opener.BeginTransactionAsync(TestContext.Current.CancellationToken);
+        await opener.Run("select credits.deduct_credits_for_action($1, 'late_type', p_idempotency_key => 'k')", user);
+
+        // Without waiting it is busy, though there is no wallet to see yet.
+        var requests = new JsonArray(Request(neighbour, "send_email"), Request(user, "late_type", 2, "k")).ToJsonString();
+        var busy = await db.Json("select jsonb_agg(result order by request_no) from credits.deduct_credits_batch($1::jsonb, false)", requests);
+        Assert.Equal(["ok", "busy"], busy.EnumerateArray().Select(o => o.Text("code")));
+
+        var batch = db.Json("select jsonb_agg(result order by request_no) from credits.deduct_credits_batch($1::jsonb)", requests);
+        await Task.Delay(300, TestContext.Current.CancellationToken);
+        await transaction.CommitAsync(TestContext.Current.CancellationToken);
+        Assert.Equal(["ok", "key_reused"], (await batch).EnumerateArray().Select(o => o.Text("code")));
+        Assert.Equal(99, await db.Balance(neighbour));
+    }
+
     public static TheoryData<IsolationLevel> Levels => Racing.Levels;
 
     private static JsonObject Request(Guid user, string action, decimal quantity = 1, string? key = null) =>

@@ -204,14 +204,67 @@ public sealed class VerifyLedgerTests(TestDatabase db) : IClassFixture<TestDatab
         Assert.Contains("entries without an account", await db.Column<string>("select problem from credits.verify_ledger() where user_id = $1", nobody));
     }
 
+    [Theory]
+    [InlineData("-balance_after")]
+    [InlineData("balance_after * 10000")]
+    [InlineData("0")]
+    public async Task Sees_a_wrong_balance_whatever_its_sign_and_magnitude(string balance)
+    {
+        db.BooksAreDamaged = true;
+        var user = await db.Account(100);
+        await db.Run("select credits.set_cost('free_look', 0, 'Look', 'look')");
+        await db.Run("select credits.deduct_credits_for_action($1, 'free_look') from generate_series(1, 3)", user);
+        await db.Run($"update credits.credit_ledger set balance_after = {balance} where user_id = $1 and entry_no = 3", user);
+        Assert.Equal(["balance after entry 3", "balance after entry 4"], await db.Column<string>("select problem from credits.verify_ledger() where user_id = $1 order by 1", user));
+    }
+
+    [Fact]
+    public async Task Sees_wallets_of_nobody_below_and_above_all_accounts()
+    {
+        db.BooksAreDamaged = true;
+        await db.Account(1);
+        Guid[] nobody = [Guid.Empty, Guid.Parse("ffffffff-ffff-ffff-ffff-ffffffffffff")];
+        foreach (var id in nobody)
+            await db.Run("insert into credits.wallets (user_id, credit_type, is_active, last_entry_at) values ($1, 'credits', true, now())", id);
+        Assert.Equal(nobody, await db.Column<Guid>("select user_id from credits.verify_ledger() where user_id in ($1, $2) order by 1", nobody[0], nobody[1]));
+        await db.Run("delete from credits.wallets where user_id in ($1, $2)", nobody[0], nobody[1]);
+    }
+
+    [Fact]
+    public async Task Accounts_that_are_opened_meanwhile_are_no_discrepancy()
+    {
+        using var done = CancellationTokenSource.CreateLinkedTokenSource(TestContext.Current.CancellationToken);
+        var opened = new List<Guid>();
+        var opening = Task.Run(async () =>
+        {
+            await using var connection = await db.Source.OpenConnectionAsync();
+            for (var n = 1; !done.IsCancellationRequested; n++)
+            {
+                opened.Add(Guid.Parse($"ffffffff-ffff-ffff-ffff-{n:x12}"));
+                await connection.Run("select credits.open_account($1, 'free')", opened[^1]);
+            }
+        });
+        var problems = new List<Guid>();
+        for (var i = 0; i < 30; i++)
+            problems.AddRange(await db.Column<Guid>("select user_id from credits.verify_ledger()"));
+        await done.CancelAsync();
+        await opening;
+        Assert.Empty(problems.Intersect(opened));
+    }
+
     [Fact]
     public async Task Looks_at_every_account_when_there_are_thousands()
     {
         db.BooksAreDamaged = true;
-        await db.Run("select credits.open_account(gen_random_uuid(), 'pro') from generate_series(1, 2500)");
-        await db.Run("update credits.wallets set balance = balance + 1 where credit_type = 'credits'");
-        Assert.Equal(
-            await db.Value<long>("select count(*) from credits.wallets where credit_type = 'credits' and entry_no > 0"),
-            await db.Value<long>("select count(distinct user_id) from credits.verify_ledger() join credits.wallets using (user_id, credit_type) where problem = 'wallet balance against the ledger'"));
+        await db.Account(1);
+        await db.Run(
+            """
+            insert into credits.accounts
+            select (jsonb_populate_record(null::credits.accounts, a.fields || jsonb_build_object('user_id', gen_random_uuid(), 'total_minutes_used', 7))).*
+            from (select to_jsonb(a) as fields from credits.accounts a limit 1) a
+            cross join generate_series(1, 20500)
+            """);
+        Assert.Equal(20500, await db.Value<long>("select count(distinct user_id) from credits.verify_ledger() where problem = 'minutes of charged calls' and actual = '7'"));
+        await db.Run("delete from credits.accounts where total_minutes_used = 7");
     }
 }
