@@ -70,7 +70,8 @@ internal sealed class HttpCaller(Uri host, string key) : IDisposable
             while ((end = _answer.AsSpan(0, _length).IndexOf("\r\n\r\n"u8)) < 0)
                 await ReceiveAsync(ct);
             var start = end + 4;
-            Utf8Parser.TryParse(_answer.AsSpan(9, 3), out int status, out _);
+            if (!Utf8Parser.TryParse(_answer.AsSpan(9, 3), out int status, out _))
+                throw new IOException("The answer has no status.");
             if (Header(end, "content-length: "u8) is { } length)
             {
                 while (_length < start + length)
@@ -82,11 +83,12 @@ internal sealed class HttpCaller(Uri host, string key) : IDisposable
             var (from, to) = (start, start);
             while (true)
             {
-                int line2;
-                while ((line2 = _answer.AsSpan(from, _length - from).IndexOf("\r\n"u8)) < 0)
+                int digits;
+                while ((digits = _answer.AsSpan(from, _length - from).IndexOf("\r\n"u8)) < 0)
                     await ReceiveAsync(ct);
-                Utf8Parser.TryParse(_answer.AsSpan(from, line2), out int size, out _, 'x');
-                from += line2 + 2;
+                if (!Utf8Parser.TryParse(_answer.AsSpan(from, digits), out int size, out _, 'x'))
+                    throw new IOException("The answer has a chunk without a size.");
+                from += digits + 2;
                 while (_length < from + size + 2)
                     await ReceiveAsync(ct);
                 if (size == 0)

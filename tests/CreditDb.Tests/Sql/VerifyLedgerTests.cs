@@ -237,13 +237,13 @@ public sealed class VerifyLedgerTests(TestDatabase db) : IClassFixture<TestDatab
         var opened = new List<Guid>();
         var opening = Task.Run(async () =>
         {
-            await using var connection = await db.Source.OpenConnectionAsync();
+            await using var connection = await db.Source.OpenConnectionAsync(TestContext.Current.CancellationToken);
             for (var n = 1; !done.IsCancellationRequested; n++)
             {
                 opened.Add(Guid.Parse($"ffffffff-ffff-ffff-ffff-{n:x12}"));
                 await connection.Run("select credits.open_account($1, 'free')", opened[^1]);
             }
-        });
+        }, TestContext.Current.CancellationToken);
         var problems = new List<Guid>();
         for (var i = 0; i < 30; i++)
             problems.AddRange(await db.Column<Guid>("select user_id from credits.verify_ledger()"));
