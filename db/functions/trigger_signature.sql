@@ -3,6 +3,7 @@ returns text
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
+set quote_all_identifiers = off
 as $$
 begin
   -- From FOR EACH on, the definition names neither the trigger nor its table, so it survives renames and holds for every partition.

@@ -33,6 +33,13 @@ begin
     from checked c
     where c.found_problem is not null
     union all
+    select a.relation::text, null, format('has no column %I any more: attach it again', n.name)
+    from credits.charge_attachments a
+    join pg_class c on c.oid = a.relation
+    cross join lateral jsonb_each_text(a.settings) n (setting, name)
+    where n.setting like '%\_column'
+      and not exists (select from pg_attribute f where f.attrelid = a.relation and f.attname = n.name and f.attnum > 0 and not f.attisdropped)
+    union all
     select t.tgrelid::regclass::text, t.tgname::text, 'belongs to no attachment, and charges nothing'
     from pg_trigger t
     join pg_proc f on f.oid = t.tgfoid and f.pronamespace = 'credits'::regnamespace
@@ -48,5 +55,5 @@ end
 $$;
 
 comment on function credits.verify_attachments() is
-  'The charging triggers that are missing (also on a partition made after attach_charge), disabled, replaced or left over, and tables whose '
+  'The charging triggers that are missing (also on a partition made after attach_charge), disabled, replaced or left over, tables without a column that they were attached by, and tables whose '
   'rows escape by inheritance. No row: every attached table charges. Reads only and locks nothing.';

@@ -1,3 +1,5 @@
+using Npgsql;
+
 namespace CreditDb.Tests.Sql;
 
 public sealed class AttachChargeTests(TestDatabase db) : IClassFixture<TestDatabase>, IAsyncLifetime
@@ -274,6 +276,42 @@ public sealed class AttachChargeTests(TestDatabase db) : IClassFixture<TestDatab
             """));
         await db.Run($"select credits.detach_charge('{_table}')");
         Assert.Equal(before, await db.Value<long>(Written));
+    }
+
+    [Fact]
+    public async Task A_session_that_is_open_charges_by_the_columns_names_whatever_was_renamed()
+    {
+        var (seller, buyer) = (await db.Account(10), await db.Account(10));
+        await db.Run($"create table {_table} (id int primary key, user_id uuid not null, buyer uuid not null, state text)");
+        await Attach(", p_status_column => 'state', p_status_value => 'done'");
+        await using var open = await db.Source.OpenConnectionAsync(TestContext.Current.CancellationToken);
+        await open.Run($"insert into {_table} values (1, $1, $2, 'new'), (2, $1, $2, 'new')", seller, buyer);
+        await open.Run($"update {_table} set state = 'done' where id = 1");
+        await db.Run($"alter table {_table} rename user_id to seller; alter table {_table} rename buyer to user_id");
+        await open.Run($"update {_table} set state = 'done' where id = 2");
+        await open.Run($"insert into {_table} values (3, $1, $2, 'done')", seller, buyer);
+        Assert.Equal((8, 6), (await db.Balance(seller), await db.Balance(buyer)));
+
+        await db.Run($"alter table {_table} rename user_id to buyer");
+        Assert.Contains("has no column user_id any more: attach it again", await db.Column<string>("select problem from credits.verify_attachments()"));
+        Assert.Equal("42703", (await Assert.ThrowsAsync<PostgresException>(() => open.Run($"insert into {_table} values (4, $1, $2, 'done')", seller, buyer))).SqlState);
+    }
+
+    [Fact]
+    public async Task A_transaction_that_began_before_the_table_was_attached_is_to_be_retried()
+    {
+        var user = await db.Account(10);
+        await db.Run($"create table {_table} (id int primary key, user_id uuid not null)");
+        await using var old = await db.Source.OpenConnectionAsync(TestContext.Current.CancellationToken);
+        await using (await old.BeginTransactionAsync(System.Data.IsolationLevel.RepeatableRead, TestContext.Current.CancellationToken))
+        {
+            await old.Run("select 1 from credits.accounts");
+            await Attach("");
+            Assert.Equal("40001", (await Assert.ThrowsAsync<PostgresException>(() => old.Run($"insert into {_table} values (1, $1)", user))).SqlState);
+        }
+
+        await old.Run($"insert into {_table} values (1, $1)", user);
+        Assert.Equal(8, await db.Balance(user));
     }
 
     [Fact]
