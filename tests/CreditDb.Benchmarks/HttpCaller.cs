@@ -20,8 +20,10 @@ internal sealed class HttpCaller(Uri host, string key) : IDisposable
     /// <summary>The answer's status and its content, which holds until the next question of this caller.</summary>
     public async Task<T> AskAsync<T>(HttpMethod method, string path, object? body, Func<int, ReadOnlyMemory<byte>, T> read, CancellationToken ct)
     {
-        if (!_idle.TryTake(out var connection))
-            connection = await Connection.OpenAsync(host, ct);
+        Connection? connection;
+        while (_idle.TryTake(out connection) && connection.IsOld)
+            connection.Dispose();
+        connection ??= await Connection.OpenAsync(host, ct);
         try
         {
             var content = body is null ? [] : JsonSerializer.SerializeToUtf8Bytes(body, body.GetType(), JsonSerializerOptions.Web);
@@ -48,6 +50,10 @@ internal sealed class HttpCaller(Uri host, string key) : IDisposable
         private readonly ArrayBufferWriter<byte> _question = new();
         private byte[] _answer = new byte[16 * 1024];
         private int _length;
+        private long _usedAt = Environment.TickCount64;
+
+        /// <summary>The host closes what nobody used for two minutes.</summary>
+        public bool IsOld => Environment.TickCount64 - _usedAt > 60_000;
 
         public static async Task<Connection> OpenAsync(Uri host, CancellationToken ct)
         {
@@ -119,6 +125,7 @@ internal sealed class HttpCaller(Uri host, string key) : IDisposable
                 Array.Resize(ref _answer, _length * 2);
             var received = await socket.ReceiveAsync(_answer.AsMemory(_length), ct);
             _length += received > 0 ? received : throw new IOException("The host closed the connection.");
+            _usedAt = Environment.TickCount64;
         }
     }
 }
