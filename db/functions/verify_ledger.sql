@@ -12,7 +12,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   -- What a snapshot is held for: some seconds.
-  c_users constant integer := 10000;
+  c_users constant integer := 50000;
   c_entries constant integer := 5000000;
   v_from uuid := '00000000-0000-0000-0000-000000000000';
   v_next uuid;
@@ -46,4 +46,4 @@ comment on function credits.verify_ledger(uuid) is
   'Proves the books of one user or of all, and returns a row per discrepancy (none: all is well): entry numbers without gaps, running '
   'balances that add up, wallet = ledger = grants - debt, every grant = what its entries left of it, keys of charged rows with their entry, '
   'charged minutes, usage roll-ups; of one user also that no entry is dated before the one before it (the worker''s sweeps look at that for all users). '
-  'Reads engine tables only, locks nothing, sees the rows that its caller may see; one snapshot for some thousand users, so it is right while charges go on.';
+  'Reads engine tables only, locks nothing, sees the rows that its caller may see; one snapshot for at most 50,000 users, so it is right while charges go on.';

@@ -262,9 +262,9 @@ public sealed class VerifyLedgerTests(TestDatabase db) : IClassFixture<TestDatab
             insert into credits.accounts
             select (jsonb_populate_record(null::credits.accounts, a.fields || jsonb_build_object('user_id', gen_random_uuid(), 'total_minutes_used', 7777))).*
             from (select to_jsonb(a) as fields from credits.accounts a limit 1) a
-            cross join generate_series(1, 20500)
+            cross join generate_series(1, 50500)
             """);
-        Assert.Equal(20500, await db.Value<long>("select count(distinct user_id) from credits.verify_ledger() where problem = 'minutes of charged calls' and actual = '7777'"));
+        Assert.Equal(50500, await db.Value<long>("select count(distinct user_id) from credits.verify_ledger() where problem = 'minutes of charged calls' and actual = '7777'"));
         await db.Run("delete from credits.accounts where total_minutes_used = 7777");
     }
 }
