@@ -34,16 +34,7 @@ begin
   select w.change_no into v_change_no
   from credits.wallets w
   where w.user_id = p_user_id and w.credit_type = p_cost.credit_type
-    -- Row by row (the limit keeps it so): a plan made while there were few keys would compare each row with every key that the user has.
-    and not exists (
-      select
-      from unnest(p_row_ids) as r (id)
-      cross join lateral (
-        select
-        from credits.charge_keys k
-        where k.user_id = p_user_id and k.credit_type = p_cost.credit_type and k.source = p_source and k.key = r.id
-        limit 1
-      ) known)
+    and not exists (select from credits.known_rows(p_user_id, p_cost.credit_type, p_source, p_row_ids, false))
     and not exists (select from credits.uncharged_rows u where u.user_id = p_user_id and u.source = p_source);
   if not found then
     return null;

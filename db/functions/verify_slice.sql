@@ -34,7 +34,8 @@ begin
     ), facts as materialized (
       -- The one look at every entry, in no order. That the balance before an entry is the one after its predecessor is a comparison of two sets, of
       -- pairs (entry_no, balance): they are the same if the hashes of all their members cancel each other out, but for the first and the last balance.
-      -- The hash of a number sees neither its sign nor its magnitude; both are the same in all after the addition.
+      -- The hash of a number sees neither its sign nor its magnitude; both are the same in all after the addition. Said for each table, as one union of
+      -- their entries takes a third longer.
       select l.user_id, l.credit_type, l.grant_no, l.kind, l.action_type, false as is_archived, (l.entry_no <= r.entry_no) is true as is_rolled_up,
         count(*) as entries, max(l.entry_no) as entry_no, max(l.created_at) as entry_at, sum(l.quantity) as quantity, sum(l.amount) as amount,
         bit_xor(hash_numeric_extended(300000000000000 + l.balance_after, l.entry_no)
