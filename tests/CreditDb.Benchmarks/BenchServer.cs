@@ -62,6 +62,15 @@ internal sealed class BenchServer : IAsyncDisposable
 
     public static Guid Account(int n) => Guid.Parse($"00000000-0000-4000-8000-{n:x12}", CultureInfo.InvariantCulture);
 
+    /// <summary>
+    /// Until the host's worker has been through all accounts once. What is measured then is a server in its daily life, whose sweeps begin again at their intervals.
+    /// </summary>
+    public async Task FirstSweepsAsync(CancellationToken ct)
+    {
+        while (!await ValueAsync<bool>("select bool_and(ended_at is not null) from credits.worker_sweeps", ct))
+            await Task.Delay(TimeSpan.FromSeconds(1), ct);
+    }
+
     public async Task RunAsync(string sql, CancellationToken ct)
     {
         await using var command = Source.CreateCommand(sql);

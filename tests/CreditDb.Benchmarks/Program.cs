@@ -26,6 +26,8 @@ root.SetAction(async (arguments, ct) =>
     var time = TimeSpan.FromSeconds(arguments.GetValue(seconds));
     await using var server = await BenchServer.StartAsync(arguments.GetValue(accounts), step => console.MarkupLineInterpolated($"[grey]{step}[/]"), ct);
     await using var host = await BenchHost.StartAsync(server, ct);
+    console.MarkupLine("[grey]wait for the worker's first sweeps[/]");
+    await server.FirstSweepsAsync(ct);
     var scenarios = new Scenarios(server, new CreditClient(server.Source), host);
     var others = arguments.GetValue(external)!.Select(text => External.Parse(text, server, 16)).ToList();
     var results = new List<Result>();
