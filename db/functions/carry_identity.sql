@@ -30,9 +30,7 @@ begin
     -- The new identity owes for itself, as when the row comes back to a user who still owes for it.
     return;
   elsif exists (
-    select
-    from credits.charge_keys k
-    where k.user_id = p_old_user_id and k.credit_type = v_credit_type and k.source = p_source and k.key = p_old_row_id
+    select from credits.known_rows(p_old_user_id, v_credit_type, p_source, array[p_old_row_id], false)
   ) or (p_old_user_id <> p_new_user_id and exists (
     select from credits.uncharged_rows u where u.user_id = p_old_user_id and u.source = p_source and u.row_id = p_old_row_id
   )) then
@@ -43,10 +41,7 @@ begin
     update credits.uncharged_rows u
     set row_id = p_new_row_id
     where u.user_id = p_old_user_id and u.source = p_source and u.row_id = p_old_row_id
-      and not exists (
-        select
-        from credits.charge_keys k
-        where k.user_id = p_new_user_id and k.credit_type = v_credit_type and k.source = p_source and k.key = p_new_row_id);
+      and not exists (select from credits.known_rows(p_new_user_id, v_credit_type, p_source, array[p_new_row_id], false));
   end if;
 end
 $$;

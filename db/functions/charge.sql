@@ -29,15 +29,10 @@ begin
   v_now := greatest(credits.clock_now(), v_wallet.last_entry_at);
 
   if p_key is not null then
-    v_fingerprint := credits.charge_fingerprint(p_action_type, p_quantity, p_reference_id);
-    select k.* into v_key
-    from credits.charge_keys k
-    where k.user_id = p_user_id and k.credit_type = v_cost.credit_type and k.source = p_key_source and k.key = p_key
-      and k.expires_at > v_now;
-    if found and p_key_source = 'caller' then
+    v_fingerprint := case p_key_source when 'caller' then credits.charge_fingerprint(p_action_type, p_quantity, p_reference_id) end;
+    v_key := credits.find_key(p_user_id, v_cost.credit_type, p_key_source, p_key, v_now);
+    if v_key.key is not null then
       return credits.replay_key(v_key, v_fingerprint);
-    elsif found then
-      return credits.replay_row(v_key);
     end if;
   end if;
 
@@ -56,8 +51,13 @@ begin
   v_entry.action_type := p_action_type;
   v_entry.unit_price := v_cost.cost_per_unit;
   v_entry.quantity := p_quantity;
-  v_entry.row_source := nullif(p_key_source, 'caller');
-  v_entry.row_id := case when p_key_source <> 'caller' then p_key end;
+  if p_key_source <> 'caller' then
+    v_entry.row_source := p_key_source;
+    v_entry.row_id := p_key;
+  elsif p_key is not null and v_wallet.debt = 0 then
+    perform credits.take_key(p_user_id, v_cost.credit_type, p_key, v_now);
+    v_entry.idempotency_key := p_key;
+  end if;
   v_entry.reference_id := p_reference_id;
   v_entry.duration_seconds := p_duration_seconds;
   v_entry.cost_breakdown := p_cost_breakdown;
@@ -67,10 +67,9 @@ begin
   perform credits.finish_operation(v_wallet, v_now);
   v_result := credits.charged(p_action_type, v_cost.action_name, trim_scale(v_amount), v_wallet.balance, v_wallet.debt,
     v_wallet.entry_no);
-  if p_key is not null then
-    perform credits.remember_key(p_user_id, v_cost.credit_type, p_key_source, p_key,
-      case p_key_source when 'caller' then 'deduct_credits_for_action' else 'deduct_call_credits' end, v_fingerprint, v_wallet.entry_no,
-      v_result, v_now);
+  -- Where there is debt, the entry alone does not tell what was answered.
+  if p_key_source = 'caller' and p_key is not null and v_entry.idempotency_key is null then
+    perform credits.remember_key(p_user_id, v_cost.credit_type, p_key, 'deduct_credits_for_action', v_fingerprint, v_wallet.entry_no, v_result, v_now);
   end if;
   return v_result;
 end

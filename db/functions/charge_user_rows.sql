@@ -158,10 +158,6 @@ begin
     from unnest(v_ids, v_amounts, v_charged_quantities, v_charged_seconds, v_balances, v_grant_nos, v_allocations)
       with ordinality as r (id, amount, quantity, seconds, balance, grant_no, allocation, n);
 
-    insert into credits.charge_keys (user_id, credit_type, source, key, function_name, entry_no, created_at, expires_at)
-    select p_user_id, p_cost.credit_type, p_source, r.id, 'charge_rows', v_first_entry_no + r.n - 1, v_now, 'infinity'
-    from unnest(v_ids) with ordinality as r (id, n);
-
     v_wallet.change_no := v_wallet.change_no + cardinality(v_ids);
     v_wallet.last_entry_at := v_now;
   end if;

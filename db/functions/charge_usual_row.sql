@@ -24,6 +24,10 @@ begin
   where w.user_id = p_user_id and w.credit_type = p_cost.credit_type
     and not exists (
       select
+      from credits.credit_ledger l
+      where l.user_id = p_user_id and l.credit_type = p_cost.credit_type and l.row_source = p_source and l.row_id = p_row_id)
+    and not exists (
+      select
       from credits.charge_keys k
       where k.user_id = p_user_id and k.credit_type = p_cost.credit_type and k.source = p_source and k.key = p_row_id)
     and not exists (
@@ -44,10 +48,6 @@ begin
     where w.user_id = p_user_id and w.credit_type = p_cost.credit_type and w.is_active and w.debt = 0
       and w.open_remaining > v_amount and w.next_due_at > v_now + interval '1 hour' and w.change_no = v_change_no
     returning w.entry_no, w.balance, w.last_entry_at, w.open_grant_no
-  ), k as (
-    insert into credits.charge_keys (user_id, credit_type, source, key, function_name, entry_no, created_at, expires_at)
-    select p_user_id, p_cost.credit_type, p_source, p_row_id, 'charge_rows', w.entry_no, w.last_entry_at, 'infinity'
-    from w
   )
   insert into credits.credit_ledger
     (user_id, credit_type, entry_no, created_at, kind, amount, balance_after, action_type, unit_price, quantity, grant_no, row_source, row_id,

@@ -29,8 +29,8 @@ begin
     return null;
   end if;
 
-  -- That the rows are new is read before the lock, and is true under it if the wallet is still as it was in this very snapshot: whoever writes a
-  -- key or lists a row as uncharged holds the lock and moves the change counter.
+  -- That the rows are new is read before the lock, and is true under it if the wallet is still as it was in this very snapshot: whoever charges
+  -- a row or lists a row as uncharged holds the lock and moves the change counter.
   select w.change_no into v_change_no
   from credits.wallets w
   where w.user_id = p_user_id and w.credit_type = p_cost.credit_type
@@ -56,10 +56,6 @@ begin
     from w
     cross join unnest(p_row_ids, p_quantities, p_seconds) with ordinality as r (row_id, quantity, seconds, n)
     cross join lateral (select credits.amount_of(p_cost.usual_price, r.quantity) as amount) a
-  ), k as (
-    insert into credits.charge_keys (user_id, credit_type, source, key, function_name, entry_no, created_at, expires_at)
-    select p_user_id, p_cost.credit_type, p_source, r.row_id, 'charge_rows', r.entry_no, r.last_entry_at, 'infinity'
-    from r
   )
   insert into credits.credit_ledger
     (user_id, credit_type, entry_no, created_at, kind, amount, balance_after, action_type, unit_price, quantity, grant_no, row_source, row_id,

@@ -34,10 +34,8 @@ begin
   v_now := greatest(credits.clock_now(), v_wallet.last_entry_at);
   if p_idempotency_key is not null then
     v_fingerprint := jsonb_build_array('create_purchase', p_package_id, p_provider)::text;
-    select k.* into v_key
-    from credits.charge_keys k
-    where k.user_id = p_user_id and k.credit_type = 'credits' and k.source = 'caller' and k.key = p_idempotency_key and k.expires_at > v_now;
-    if found then
+    v_key := credits.find_key(p_user_id, 'credits', 'caller', p_idempotency_key, v_now);
+    if v_key.key is not null then
       return credits.replay_key(v_key, v_fingerprint);
     end if;
   end if;
@@ -60,7 +58,7 @@ begin
   perform credits.finish_operation(v_wallet, v_now);
   v_result := credits.purchase_outcome(v_purchase, '{"replayed": false}');
   if p_idempotency_key is not null then
-    perform credits.remember_key(p_user_id, 'credits', 'caller', p_idempotency_key, 'create_purchase', v_fingerprint, null, v_result, v_now);
+    perform credits.remember_key(p_user_id, 'credits', p_idempotency_key, 'create_purchase', v_fingerprint, null, v_result, v_now);
   end if;
   return v_result;
 end

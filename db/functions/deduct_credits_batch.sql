@@ -157,6 +157,10 @@ begin
       where r.use_of_key > 1
         or exists (
           select
+          from credits.credit_ledger l
+          where l.user_id = r.user_id and l.credit_type = r.credit_type and l.idempotency_key = r.key)
+        or exists (
+          select
           from credits.charge_keys k
           where k.user_id = r.user_id and k.credit_type = r.credit_type and k.source = 'caller' and k.key = r.key)
         or exists (
@@ -194,18 +198,11 @@ begin
       where q.position = q.entries and w.user_id = q.user_id and w.credit_type = q.credit_type
     ), l as (
       insert into credits.credit_ledger
-        (user_id, credit_type, entry_no, created_at, kind, amount, balance_after, action_type, unit_price, quantity, grant_no, reference_id,
-          actor, session_role, metadata)
+        (user_id, credit_type, entry_no, created_at, kind, amount, balance_after, action_type, unit_price, quantity, grant_no, idempotency_key,
+          reference_id, actor, session_role, metadata)
       select q.user_id, q.credit_type, q.entry_no, q.at, 'usage', -q.amount, q.balance, q.action_type, q.price, q.quantity,
-        v_grant_nos[q.wallet_no], q.reference_id, q.actor, session_user, q.metadata
+        v_grant_nos[q.wallet_no], q.key, q.reference_id, q.actor, session_user, q.metadata
       from q
-    ), k as (
-      insert into credits.charge_keys
-        (user_id, credit_type, source, key, function_name, fingerprint, entry_no, result, created_at, expires_at)
-      select q.user_id, q.credit_type, 'caller', q.key, 'deduct_credits_for_action',
-        credits.charge_fingerprint(q.action_type, q.quantity, q.reference_id), q.entry_no, q.result, q.at, q.at + interval '30 days'
-      from q
-      where q.key is not null
     )
     select q.n, q.result from q
   loop

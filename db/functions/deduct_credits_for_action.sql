@@ -38,6 +38,10 @@ begin
     where c.action_type = p_action_type
       and not exists (
         select
+        from credits.credit_ledger l
+        where l.user_id = p_user_id and l.credit_type = c.credit_type and l.idempotency_key = p_idempotency_key)
+      and not exists (
+        select
         from credits.charge_keys k
         where k.user_id = p_user_id and k.credit_type = c.credit_type and k.source = 'caller' and k.key = p_idempotency_key)
       and not exists (
@@ -58,22 +62,15 @@ begin
     returning w.entry_no, w.balance, w.last_entry_at, w.open_grant_no
   )
   insert into credits.credit_ledger
-    (user_id, credit_type, entry_no, created_at, kind, amount, balance_after, action_type, unit_price, quantity, grant_no, reference_id,
-      actor, session_role, metadata)
+    (user_id, credit_type, entry_no, created_at, kind, amount, balance_after, action_type, unit_price, quantity, grant_no, idempotency_key,
+      reference_id, actor, session_role, metadata)
   select p_user_id, v_credit_type, w.entry_no, w.last_entry_at, 'usage', -v_price, w.balance, p_action_type, v_price, 1,
-    w.open_grant_no, p_reference_id, left(current_setting('credits.actor', true), 255), session_user, '{}'
+    w.open_grant_no, p_idempotency_key, p_reference_id, left(current_setting('credits.actor', true), 255), session_user, '{}'
   from w
   returning v_outcome || jsonb_build_object('available', trim_scale(balance_after + v_price),
     'balance_before', trim_scale(balance_after + v_price), 'balance_after', trim_scale(balance_after), 'log_id', entry_no)
   into v_result;
   if found then
-    if v_change_no is not null then
-      insert into credits.charge_keys
-        (user_id, credit_type, source, key, function_name, fingerprint, entry_no, result, created_at, expires_at)
-      values
-        (p_user_id, v_credit_type, 'caller', p_idempotency_key, 'deduct_credits_for_action',
-          credits.charge_fingerprint(p_action_type, 1, p_reference_id), (v_result ->> 'log_id')::bigint, v_result, v_now, v_now + interval '30 days');
-    end if;
     return v_result;
   end if;
 

@@ -11,6 +11,7 @@ declare
   v_entries integer;
   v_archived integer;
   v_keys integer;
+  v_charge_keys integer;
   v_notifications integer;
   v_reservations integer;
   v_imported integer;
@@ -33,31 +34,7 @@ begin
     perform credits.finish_operation(v_wallet, v_now, true);
   end loop;
 
-  -- The only change that the journal ever sees: what a caller wrote into it goes, what was charged stays, and so do the ids of holds and chat
-  -- sessions, by which their books are proven.
-  v_own := array(
-    select r.reservation_id from credits.credit_reservations r where r.user_id = p_user_id
-    union all
-    select s.session_id from credits.chat_sessions s where s.user_id = p_user_id);
-  update credits.credit_ledger l
-  set metadata = '{}', cost_breakdown = null, actor = null,
-    reference = case when l.reference_id = any (v_own) then l.reference end,
-    reference_id = case when l.reference_id = any (v_own) then l.reference_id end
-  where l.user_id = p_user_id
-    and (l.metadata <> '{}' or l.cost_breakdown is not null or l.actor is not null
-      or ((l.reference is not null or l.reference_id is not null) and (l.reference_id = any (v_own)) is not true));
-  get diagnostics v_entries = row_count;
-
-  update credits.credit_ledger_archive l
-  set metadata = '{}', cost_breakdown = null, actor = null,
-    reference = case when l.reference_id = any (v_own) then l.reference end,
-    reference_id = case when l.reference_id = any (v_own) then l.reference_id end
-  where l.user_id = p_user_id
-    and (l.metadata <> '{}' or l.cost_breakdown is not null or l.actor is not null
-      or ((l.reference is not null or l.reference_id is not null) and (l.reference_id = any (v_own)) is not true));
-  get diagnostics v_archived = row_count;
-
-  -- A key is remembered as a hash alone, so that who sends it again is refused (remember_key) instead of charged again.
+  -- A key is remembered as a hash alone, so that who sends it again is refused (take_key) instead of charged again.
   with erased as (
     delete from credits.charge_keys k
     where k.user_id = p_user_id and k.source = 'caller'
@@ -68,6 +45,37 @@ begin
   from erased e
   on conflict (user_id, credit_type, source, key) do update set expires_at = greatest(charge_keys.expires_at, excluded.expires_at);
   get diagnostics v_keys = row_count;
+  insert into credits.charge_keys (user_id, credit_type, source, key, function_name, created_at, expires_at)
+  select p_user_id, l.credit_type, 'erased', credits.erased_key(p_user_id, l.idempotency_key), 'deduct_credits_for_action', l.created_at,
+    l.created_at + interval '30 days'
+  from credits.credit_ledger l
+  where l.user_id = p_user_id and l.idempotency_key is not null
+  on conflict (user_id, credit_type, source, key) do update set expires_at = greatest(charge_keys.expires_at, excluded.expires_at);
+  get diagnostics v_charge_keys = row_count;
+
+  -- The only change that the journal ever sees, but for a key used again after 30 days: what a caller wrote into it goes, what was charged stays, and so do the ids of holds and chat
+  -- sessions, by which their books are proven.
+  v_own := array(
+    select r.reservation_id from credits.credit_reservations r where r.user_id = p_user_id
+    union all
+    select s.session_id from credits.chat_sessions s where s.user_id = p_user_id);
+  update credits.credit_ledger l
+  set metadata = '{}', cost_breakdown = null, actor = null, idempotency_key = null,
+    reference = case when l.reference_id = any (v_own) then l.reference end,
+    reference_id = case when l.reference_id = any (v_own) then l.reference_id end
+  where l.user_id = p_user_id
+    and (l.metadata <> '{}' or l.cost_breakdown is not null or l.actor is not null or l.idempotency_key is not null
+      or ((l.reference is not null or l.reference_id is not null) and (l.reference_id = any (v_own)) is not true));
+  get diagnostics v_entries = row_count;
+
+  update credits.credit_ledger_archive l
+  set metadata = '{}', cost_breakdown = null, actor = null, idempotency_key = null,
+    reference = case when l.reference_id = any (v_own) then l.reference end,
+    reference_id = case when l.reference_id = any (v_own) then l.reference_id end
+  where l.user_id = p_user_id
+    and (l.metadata <> '{}' or l.cost_breakdown is not null or l.actor is not null or l.idempotency_key is not null
+      or ((l.reference is not null or l.reference_id is not null) and (l.reference_id = any (v_own)) is not true));
+  get diagnostics v_archived = row_count;
 
   update credits.notifications n
   set title = '', message = '', details = '{}', read_at = coalesce(n.read_at, v_now),
@@ -112,7 +120,7 @@ begin
   -- What is still wrong is found again, without what is erased now.
   delete from credits.alerts a where a.user_id = p_user_id;
 
-  return credits.outcome('ok', jsonb_build_object('user_id', p_user_id, 'entries', v_entries + v_archived, 'keys', v_keys, 'notifications', v_notifications,
+  return credits.outcome('ok', jsonb_build_object('user_id', p_user_id, 'entries', v_entries + v_archived, 'keys', v_keys + v_charge_keys, 'notifications', v_notifications,
     'reservations', v_reservations, 'imported', v_imported));
 end
 $$;

@@ -44,11 +44,8 @@ begin
   if p_idempotency_key is not null then
     v_fingerprint := jsonb_build_array('grant_credits', trim_scale(p_amount), p_source, extract(epoch from p_expires_at), p_priority,
       p_reference)::text;
-    select k.* into v_key
-    from credits.charge_keys k
-    where k.user_id = p_user_id and k.credit_type = p_credit_type and k.source = 'caller' and k.key = p_idempotency_key
-      and k.expires_at > v_now;
-    if found then
+    v_key := credits.find_key(p_user_id, p_credit_type, 'caller', p_idempotency_key, v_now);
+    if v_key.key is not null then
       return credits.replay_key(v_key, v_fingerprint);
     end if;
   end if;
@@ -72,7 +69,7 @@ begin
     'log_id', v_log_id,
     'replayed', false));
   if p_idempotency_key is not null then
-    perform credits.remember_key(p_user_id, p_credit_type, 'caller', p_idempotency_key, 'grant_credits', v_fingerprint,
+    perform credits.remember_key(p_user_id, p_credit_type, p_idempotency_key, 'grant_credits', v_fingerprint,
       v_log_id, v_result, v_now);
   end if;
   return v_result;

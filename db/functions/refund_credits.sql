@@ -44,11 +44,8 @@ begin
   v_now := greatest(credits.clock_now(), v_wallet.last_entry_at);
   if p_idempotency_key is not null then
     v_fingerprint := jsonb_build_array('refund_credits', p_log_id, trim_scale(p_amount))::text;
-    select k.* into v_key
-    from credits.charge_keys k
-    where k.user_id = p_user_id and k.credit_type = p_credit_type and k.source = 'caller' and k.key = p_idempotency_key
-      and k.expires_at > v_now;
-    if found then
+    v_key := credits.find_key(p_user_id, p_credit_type, 'caller', p_idempotency_key, v_now);
+    if v_key.key is not null then
       return credits.replay_key(v_key, v_fingerprint);
     end if;
   end if;
@@ -114,7 +111,7 @@ begin
     'refund_log_id', v_refund_no,
     'replayed', false));
   if p_idempotency_key is not null then
-    perform credits.remember_key(p_user_id, p_credit_type, 'caller', p_idempotency_key, 'refund_credits', v_fingerprint, v_refund_no,
+    perform credits.remember_key(p_user_id, p_credit_type, p_idempotency_key, 'refund_credits', v_fingerprint, v_refund_no,
       v_result, v_now);
   end if;
   return v_result;

@@ -14,14 +14,19 @@ declare
   v_key credits.charge_keys;
   v_cost credits.credit_costs;
 begin
-  select k.* into v_key
-  from credits.charge_keys k
-  where k.user_id = p_user_id and k.credit_type = p_credit_type and k.expires_at > credits.clock_now()
-    and (k.source, k.key) in (('caller', p_idempotency_key), ('erased', credits.erased_key(p_user_id, p_idempotency_key)));
-  if v_key.source = 'erased' then
-    return credits.outcome('key_erased', '{"error": "The idempotency key was used before the user''s data were erased."}');
-  elsif v_key.fingerprint <> credits.charge_fingerprint(p_action_type, p_quantity, p_reference_id) then
-    return credits.outcome('key_reused', '{"error": "The idempotency key was used for another request."}');
+  if p_idempotency_key is not null then
+    if exists (
+      select
+      from credits.charge_keys k
+      where k.user_id = p_user_id and k.credit_type = p_credit_type and k.source = 'erased' and k.key = credits.erased_key(p_user_id, p_idempotency_key)
+        and k.expires_at > credits.clock_now())
+    then
+      return credits.outcome('key_erased', '{"error": "The idempotency key was used before the user''s data were erased."}');
+    end if;
+    v_key := credits.find_key(p_user_id, p_credit_type, 'caller', p_idempotency_key, credits.clock_now());
+    if v_key.fingerprint <> credits.charge_fingerprint(p_action_type, p_quantity, p_reference_id) then
+      return credits.outcome('key_reused', '{"error": "The idempotency key was used for another request."}');
+    end if;
   end if;
 
   if p_quantity > 1 then

@@ -1,6 +1,6 @@
 create or replace function credits.replay_key(
   p_key credits.charge_keys,
-  p_fingerprint text
+  p_fingerprint text default null
 )
 returns jsonb
 language plpgsql
@@ -11,9 +11,10 @@ begin
     perform credits.fail('UC201', 'the idempotency key was used for another request',
       jsonb_build_object('code', 'key_reused', 'key', p_key.key, 'first_request', p_key.fingerprint, 'this_request', p_fingerprint));
   end if;
-  return p_key.result || '{"replayed": true}';
+  return coalesce(p_key.result, credits.outcome('ok', '{"log_id": null}')) || '{"replayed": true}';
 end
 $$;
 
 comment on function credits.replay_key(credits.charge_keys, text) is
-  'Internal. The stored result of a request that was made before, marked replayed. Raises UC201 if the key was used for another request.';
+  'Internal. The result of a request that was made before, or of a row that was charged, marked replayed; a row that was charged under another identity has no entry. '
+  'Raises UC201 if the key was used for another request.';

@@ -40,11 +40,8 @@ begin
   v_now := greatest(credits.clock_now(), v_wallet.last_entry_at);
   if p_idempotency_key is not null then
     v_fingerprint := jsonb_build_array('reserve_credits', p_action_type, trim_scale(p_quantity), extract(epoch from p_ttl))::text;
-    select k.* into v_key
-    from credits.charge_keys k
-    where k.user_id = p_user_id and k.credit_type = v_cost.credit_type and k.source = 'caller' and k.key = p_idempotency_key
-      and k.expires_at > v_now;
-    if found then
+    v_key := credits.find_key(p_user_id, v_cost.credit_type, 'caller', p_idempotency_key, v_now);
+    if v_key.key is not null then
       return credits.replay_key(v_key, v_fingerprint);
     end if;
   end if;
@@ -97,7 +94,7 @@ begin
     'log_id', v_wallet.entry_no,
     'replayed', false));
   if p_idempotency_key is not null then
-    perform credits.remember_key(p_user_id, v_cost.credit_type, 'caller', p_idempotency_key, 'reserve_credits', v_fingerprint,
+    perform credits.remember_key(p_user_id, v_cost.credit_type, p_idempotency_key, 'reserve_credits', v_fingerprint,
       v_wallet.entry_no, v_result, v_now);
   end if;
   return v_result;

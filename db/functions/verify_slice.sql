@@ -42,7 +42,7 @@ begin
           # hash_numeric_extended(300000000000000 + l.balance_after - l.amount, l.entry_no - 1)) as chain,
         bool_and((l.amount = case when l.quantity = 1 then -l.unit_price else -round(l.unit_price * l.quantity, 6) end and l.amount <= 0) is true)
           as is_priced,
-        bit_xor(hashtextextended(l.row_id, hashtextextended(l.row_source, l.entry_no))) as row_keys, count(l.row_source) as rows
+        0::bigint as row_keys, 0::bigint as rows
       from credits.credit_ledger l
       left join credits.usage_rollups r on r.user_id = l.user_id and r.credit_type = l.credit_type
       where l.user_id between p_from and p_to and l.kind <> 'opening'
@@ -90,7 +90,7 @@ begin
       where k.user_id between p_from and p_to and k.source <> 'caller' and k.entry_no is not null
       group by k.user_id, k.credit_type
     ), miskeyed as materialized (
-      -- The wallets whose charged rows and their keys are not the same, which is compared as the balances are.
+      -- The wallets whose archived charges of rows and their keys are not the same, which is compared as the balances are. Of others, the entry is the key.
       select coalesce(b.user_id, k.user_id) as user_id, coalesce(b.credit_type, k.credit_type) as credit_type
       from books b
       full join row_keys k on k.user_id = b.user_id and k.credit_type = b.credit_type
@@ -356,8 +356,16 @@ begin
     union all
     select u.user_id, u.credit_type, format('row %s of %s is listed as uncharged', u.row_id, u.source), 'not charged', 'entry ' || k.entry_no
     from credits.uncharged_rows u
-    join credits.charge_keys k on k.user_id = u.user_id and k.credit_type = u.credit_type and k.source = u.source and k.key = u.row_id
-    where u.user_id between p_from and p_to and k.entry_no is not null
+    cross join lateral (
+      select l.entry_no
+      from credits.credit_ledger l
+      where l.user_id = u.user_id and l.credit_type = u.credit_type and l.row_source = u.source and l.row_id = u.row_id
+      union all
+      select k.entry_no
+      from credits.charge_keys k
+      where k.user_id = u.user_id and k.credit_type = u.credit_type and k.source = u.source and k.key = u.row_id and k.entry_no is not null
+    ) k
+    where u.user_id between p_from and p_to
     union all
     select w.user_id, w.credit_type, 'held, debt and open grant of the wallet', 'none below zero, the open grant within the balance',
       format('held %s, debt %s, open %s of grant %s', w.held, w.debt, w.open_remaining, w.open_grant_no)
@@ -416,12 +424,12 @@ begin
     select k.user_id, k.credit_type, format('entry of the key %s of %s', k.key, k.source), k.entry_no::text, 'none'
     from miskeyed m
     join credits.charge_keys k on k.user_id = m.user_id and k.credit_type = m.credit_type
-    left join entries e on e.user_id = k.user_id and e.credit_type = k.credit_type and e.entry_no = k.entry_no
+    left join credits.credit_ledger_archive e on e.user_id = k.user_id and e.credit_type = k.credit_type and e.entry_no = k.entry_no
     where k.source <> 'caller' and k.entry_no is not null and (e.row_source, e.row_id) is distinct from (k.source, k.key)
     union all
     select e.user_id, e.credit_type, format('key of entry %s, charged for %s of %s', e.entry_no, e.row_id, e.row_source), e.entry_no::text, 'none'
     from miskeyed m
-    join entries e on e.user_id = m.user_id and e.credit_type = m.credit_type
+    join credits.credit_ledger_archive e on e.user_id = m.user_id and e.credit_type = m.credit_type
     left join credits.charge_keys k on k.user_id = e.user_id and k.credit_type = e.credit_type and k.source = e.row_source and k.key = e.row_id
     where e.row_source is not null and k.entry_no is distinct from e.entry_no
     union all

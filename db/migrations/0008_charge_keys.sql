@@ -13,5 +13,6 @@ create table credits.charge_keys (
 );
 
 comment on table credits.charge_keys is
-  'What was done once and must not be done again. source caller: an idempotency key, with the request''s fingerprint and its stored result, '
-  'for 30 days. Any other source: the identity of an application''s row, for ever. Read and written under the wallet''s lock.';
+  'What was done once and must not be done again, where no entry of credit_ledger says so itself. source caller: an idempotency key, with the request''s '
+  'fingerprint and its stored result, for 30 days. Any other source: the identity of an application''s row, for ever: of a charge that was archived, or '
+  'another one of a row that was charged. Read and written under the wallet''s lock.';

@@ -88,7 +88,7 @@ public sealed class DatabaseRestartTests : IDisposable
             await Eventually.TrueAsync(async () => (await client.Get("/health/ready")).IsSuccessStatusCode, "The host stayed unready.");
 
             Assert.Equal(done, await ValueAsync<long>(server, $"select count(*) from credits.credit_usage_logs where user_id = '{user}'"));
-            Assert.Equal(done, await ValueAsync<long>(server, $"select count(*) from credits.charge_keys where user_id = '{user}'"));
+            Assert.Equal(done, await ValueAsync<long>(server, $"select count(idempotency_key) from credits.credit_ledger where user_id = '{user}'"));
             Assert.Equal(1000000 - done * 0.5m, await ValueAsync<decimal>(server, $"select (credits.get_credit_balance('{user}') ->> 'total')::numeric"));
             Assert.Equal(0, await ValueAsync<long>(server, "select count(*) from credits.verify_ledger()"));
         }

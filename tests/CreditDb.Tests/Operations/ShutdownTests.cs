@@ -97,7 +97,7 @@ public sealed class ShutdownTests(ApiHost host) : IClassFixture<ApiHost>
         await Task.WhenAll(callers);
 
         Assert.Equal((0, "", InFlight), (exitCode, error, unanswered.Count));
-        var charged = await host.Database.Column<string>("select key from credits.charge_keys where user_id = $1", user);
+        var charged = await host.Database.Column<string>("select idempotency_key from credits.credit_ledger where user_id = $1 and idempotency_key is not null", user);
         Assert.Equal([], answered.Except(charged));
         foreach (var key in unanswered)
             await host.Service.Post("/api/credits/deduct", new { userId = user, actionType = "create_agent" }, key).JsonAsync();

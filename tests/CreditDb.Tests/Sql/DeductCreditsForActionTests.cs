@@ -131,13 +131,55 @@ public sealed class DeductCreditsForActionTests(TestDatabase db) : IClassFixture
         Assert.Equal(5, await db.Balance(other));
     }
 
+    [Theory]
+    [InlineData("usual", "5", "1")]
+    [InlineData("part", "5", "2.5")]
+    [InlineData("free", "0", "3")]
+    public async Task A_repeated_request_is_answered_as_the_first_was(string action, string price, string quantity)
+    {
+        await db.Run("select credits.set_cost($1, $2::text::numeric, 'A name', 'unit')", action, price);
+        const string Call = "select credits.deduct_credits_for_action($1, $2, $3::text::numeric, '11111111-0000-0000-0000-000000000001', p_idempotency_key => 'k')";
+        var user = await db.Account(100);
+        var first = (await db.Json(Call, user, action, quantity)).GetRawText().Replace("\"replayed\": false", "\"replayed\": true", StringComparison.Ordinal);
+        Assert.Equal(first, (await db.Json(Call, user, action, quantity)).GetRawText());
+        Assert.Equal(first, (await db.Json("select r.result from credits.deduct_credits_batch(jsonb_build_array(jsonb_build_object('user_id', $1::uuid, 'action_type', $2::text, 'quantity', $3::text::numeric, "
+            + "'reference_id', '11111111-0000-0000-0000-000000000001', 'idempotency_key', 'k'))) r", user, action, quantity)).GetRawText());
+
+        // Whatever becomes of the price, the balance and the entry.
+        await db.Run("select credits.set_cost($1, 6, 'Another name')", action);
+        await db.Run("select credits.grant_credits($1, 7, 'trial')", user);
+        Assert.Equal(first, (await db.Json(Call, user, action, quantity)).GetRawText());
+        await db.Run("select credits.archive_ledger(clock_timestamp())");
+        Assert.Equal(1, await db.Value<long>("select count(*) from credits.credit_ledger_archive where user_id = $1 and idempotency_key = 'k'", user));
+        Assert.Equal(first, (await db.Json(Call, user, action, quantity)).GetRawText());
+        await db.Fails("UC201", "select credits.deduct_credits_for_action($1, $2, 9, p_idempotency_key => 'k')", user, action);
+        await db.Run("select credits.erase_user_data($1)", user);
+        await db.Fails("UC202", Call, user, action, quantity);
+    }
+
+    [Fact]
+    public async Task A_repeated_request_is_answered_as_the_first_was_where_there_was_debt()
+    {
+        const string Call = "select credits.deduct_credits_for_action($1, 'create_agent', p_idempotency_key => 'k')";
+        var user = await db.Account(0);
+        var purchase = (await db.Json("select credits.create_purchase($1, 'starter', 'stripe')", user)).Text("purchase_id");
+        await db.Run("select credits.complete_purchase($1, $2::text::uuid, 'p')", user, purchase);
+        await db.Run("select credits.deduct_credits_for_action($1, 'create_agent')", user);
+        await db.Run("select credits.refund_purchase($1, $2::text::uuid)", user, purchase);
+        await db.Run("select credits.grant_credits($1, 50, 'trial')", user);
+        var first = await db.Json(Call, user);
+        Assert.Equal((50m, 45m), (first.Number("available"), first.Number("balance_before")));
+        Assert.Equal(first.GetRawText().Replace("\"replayed\": false", "\"replayed\": true", StringComparison.Ordinal), (await db.Json(Call, user)).GetRawText());
+    }
+
     [Fact]
     public async Task A_callers_key_expires_after_30_days()
     {
         var user = await db.Account(20);
         await db.Json(DeductWithKey, user, "create_agent", 1m, null, "{}", "old");
-        await db.Run("update credits.charge_keys set expires_at = now() where user_id = $1", user);
+        await db.Run("update credits.credit_ledger set created_at = created_at - interval '30 days' where user_id = $1", user);
         Assert.False((await db.Json(DeductWithKey, user, "create_agent", 2m, null, "{}", "old")).Flag("replayed"));
+        Assert.Equal(["", "old"], await db.Column<string>("select coalesce(idempotency_key, '') from credits.credit_ledger where user_id = $1 and kind = 'usage' order by entry_no", user));
         Assert.True((await db.Json(DeductWithKey, user, "create_agent", 2m, null, "{}", "old")).Flag("replayed"));
         Assert.Equal(5, await db.Balance(user));
     }

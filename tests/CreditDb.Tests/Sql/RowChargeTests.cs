@@ -46,8 +46,8 @@ public sealed class RowChargeTests(TestDatabase db) : IClassFixture<TestDatabase
     {
         const int rows = 200;
         var user = await db.Account(credits);
-        var table = credits > 0 ? "charge_keys" : "uncharged_rows";
-        var read = $"select idx_tup_read from pg_stat_user_indexes where schemaname = 'credits' and indexrelname = '{table}_pkey'";
+        var index = credits > 0 ? "credit_ledger_rows" : "uncharged_rows_pkey";
+        var read = $"select idx_tup_read from pg_stat_user_indexes where schemaname = 'credits' and indexrelname = '{index}'";
         await using var connection = await db.Source.OpenConnectionAsync(Cancel);
         await connection.Run("select pg_stat_force_next_flush()");
         var before = await connection.Value<long>(read);

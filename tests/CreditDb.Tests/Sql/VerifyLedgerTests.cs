@@ -19,7 +19,6 @@ public sealed class VerifyLedgerTests(TestDatabase db) : IClassFixture<TestDatab
     [InlineData("update credits.credit_ledger set kind = 'gift' where user_id = $1 and entry_no = 2", "kind and price of entry 2")]
     [InlineData("update credits.credit_ledger set allocations = '[{\"grant\": 99, \"amount\": 5}]' where user_id = $1 and entry_no = 2", "what is left of grant 99")]
     [InlineData("update credits.stored_grants set amount = 0.5, remaining = 0.5 where user_id = $1 and grant_no = 4", "what is left of grant 4")]
-    [InlineData("delete from credits.charge_keys where user_id = $1 and source = 'public.bots'", "key of entry 3")]
     [InlineData("delete from credits.credit_ledger where user_id = $1 and entry_no = 5", "entry number")]
     [InlineData("update credits.charge_keys set entry_no = 50 where user_id = $1 and source = 'caller'", "entry of the key k of caller")]
     [InlineData("update credits.charge_keys set credit_type = 'none' where user_id = $1 and source = 'caller'", "entry of the key k of caller")]
@@ -29,7 +28,7 @@ public sealed class VerifyLedgerTests(TestDatabase db) : IClassFixture<TestDatab
     [InlineData("update credits.stored_grants set expires_at = '2999-01-01' where user_id = $1 and grant_no = 4", "when the wallet is due next")]
     [InlineData("update credits.wallets set held = 5 where user_id = $1", "held by the wallet against the ledger")]
     [InlineData("update credits.credit_ledger set allocations = '{}' where user_id = $1 and entry_no = 2", "allocations of entry 2")]
-    [InlineData("insert into credits.uncharged_rows select user_id, source, key, 'x', credit_type, 1, 1, null, 'x', 1, 0, now(), 1 from credits.charge_keys where user_id = $1 and source = 'public.bots'", "row ")]
+    [InlineData("insert into credits.uncharged_rows select user_id, row_source, row_id, 'x', credit_type, 1, 1, null, 'x', 1, 0, now(), 1 from credits.credit_ledger where user_id = $1 and row_source = 'public.bots'", "row ")]
     [InlineData("update credits.chat_sessions set credits_used = 1 where user_id = $1", "credits used of chat session")]
     [InlineData("update credits.chat_sessions set charged_intervals = 3 where user_id = $1", "credits used of chat session")]
     [InlineData("update credits.chat_sessions set credits_owed = 2 where user_id = $1", "credits owed by chat session")]
@@ -47,8 +46,8 @@ public sealed class VerifyLedgerTests(TestDatabase db) : IClassFixture<TestDatab
         var user = await db.Account(100);
         await db.Run("select credits.deduct_credits_for_action($1, 'create_agent')", user);
         await db.Run("insert into public.bots (user_id, name) values ($1, 'a')", user);
-        await db.Run("select credits.grant_credits($1, 1, 'refund')", user);
-        await db.Run("select credits.deduct_credits_for_action($1, 'create_agent', p_idempotency_key => 'k')", user);
+        await db.Run("select credits.grant_credits($1, 1, 'refund', p_idempotency_key => 'k')", user);
+        await db.Run("select credits.deduct_credits_for_action($1, 'create_agent')", user);
         await db.Run("insert into public.calls (user_id, status, duration_seconds) values ($1, 'completed', 61)", user);
         await db.Run("select credits.record_chat_time($1, (credits.open_chat_session($1) ->> 'session_id')::uuid, 30)", user);
         await db.Run("select credits.roll_up_usage(p_limit => 100000)");
@@ -149,6 +148,9 @@ public sealed class VerifyLedgerTests(TestDatabase db) : IClassFixture<TestDatab
     [InlineData("update credits.credit_ledger set allocations = '[]' where user_id = $1 and kind = 'opening'", "grant 1 in the opening entry")]
     [InlineData("update credits.credit_ledger_archive set amount = amount - 1 where user_id = $1 and entry_no = 2", "balance after entry 2")]
     [InlineData("insert into credits.credit_ledger select * from credits.credit_ledger_archive where user_id = $1 and entry_no = 1", "entry number")]
+    [InlineData("delete from credits.charge_keys where user_id = $1 and source = 'public.bots' and entry_no = 3", "key of entry 3")]
+    [InlineData("update credits.charge_keys set entry_no = 2 where user_id = $1 and source = 'public.bots' and entry_no = 3", "entry of the key")]
+    [InlineData("update credits.credit_ledger_archive set row_id = 'x' where user_id = $1 and entry_no = 3", "key of entry 3")]
     public async Task Names_the_damage_of_an_archive(string damage, string problem)
     {
         db.BooksAreDamaged = true;
@@ -200,7 +202,7 @@ public sealed class VerifyLedgerTests(TestDatabase db) : IClassFixture<TestDatab
         db.BooksAreDamaged = true;
         await db.Account(1);
         var nobody = Guid.NewGuid();
-        await db.Run($"insert into credits.{table} select $1, credit_type, entry_no, created_at, kind, amount, balance_after, null, null, null, grant_no, allocations, null, null, null, null, null, null, null, null, session_role, metadata from credits.credit_ledger limit 1", nobody);
+        await db.Run($"insert into credits.{table} (user_id, credit_type, entry_no, created_at, kind, amount, balance_after, grant_no, allocations, session_role, metadata) select $1, credit_type, entry_no, created_at, kind, amount, balance_after, grant_no, allocations, session_role, metadata from credits.credit_ledger limit 1", nobody);
         Assert.Contains("entries without an account", await db.Column<string>("select problem from credits.verify_ledger() where user_id = $1", nobody));
     }
 

@@ -24,8 +24,8 @@ public sealed class WorkerTests(TestServer server) : IAsyncLifetime
     public async Task All_jobs_are_done_and_measured()
     {
         var user = await _db.Account(1000);
-        await _db.Run("select credits.deduct_credits_for_action($1, 'create_agent', 30, p_idempotency_key => 'k')", user);
-        await _db.Run("select credits.grant_credits($1, 5, 'trial', clock_timestamp() + interval '1 day')", user);
+        await _db.Run("select credits.deduct_credits_for_action($1, 'create_agent', 30)", user);
+        await _db.Run("select credits.grant_credits($1, 5, 'trial', clock_timestamp() + interval '1 day', p_idempotency_key => 'k')", user);
         // Each job another wallet's: whoever comes first to one settles it.
         await _db.Run("select credits.reserve_credits($1, 'send_email', p_ttl => '1 second')", await _db.Account(10));
         await _db.Run("select credits.create_purchase($1, (select min(package_id) from credits.credit_packages), 'stripe')", await _db.Account());
