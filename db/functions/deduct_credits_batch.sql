@@ -16,12 +16,14 @@ set jit = off
 as $$
 declare
   c_fields constant text[] := '{user_id,action_type,quantity,reference_id,metadata,idempotency_key,actor}';
-  c_uuid constant text := '^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$';
+  -- As the type reads it.
+  c_uuid constant text := '^(([0-9a-fA-F]{4}-?){7}[0-9a-fA-F]{4}|\{([0-9a-fA-F]{4}-?){7}[0-9a-fA-F]{4}\})$';
   v_now timestamptz;
   v_actor text := credits.actor();
   v_results jsonb[];
   v_row record;
   v_is_busy boolean;
+  v_is_well_formed boolean;
   -- The well-formed requests, by wallet and then in their order; the sums are those of their wallet.
   v_numbers integer[];
   v_users uuid[];
@@ -43,6 +45,7 @@ declare
   -- The wallets, by number: whether each is locked and, where all of its requests are usual, what they begin from.
   v_is_locked boolean[];
   v_entry_nos bigint[];
+  v_places tid[];
   v_balances numeric[];
   v_remaining numeric[];
   v_grant_nos bigint[];
@@ -52,93 +55,117 @@ begin
   perform credits.check_argument(jsonb_array_length(p_requests) between 1 and 10000, 'p_requests', 'must have 1 to 10000 elements');
   v_results := array_fill(null::jsonb, array[jsonb_array_length(p_requests)]);
 
-  for v_row in
-    select p.n, split_part(p.problem, ': ', 1) as argument, substr(p.problem, strpos(p.problem, ': ') + 2) as problem
-    from (
-      select e.n::integer as n,
-        case
-          when jsonb_typeof(r.item) <> 'object' then 'request: must be a JSON object'
-          when r.item - c_fields <> '{}' then 'request: must have no fields but ' || array_to_string(c_fields, ', ')
-          when (r.item ->> 'user_id' ~ c_uuid) is not true then 'user_id: must be a UUID'
-          when (jsonb_typeof(r.item -> 'action_type') = 'string' and length(r.item ->> 'action_type') between 1 and 100) is not true
-            then 'action_type: must have 1 to 100 characters'
-          when jsonb_typeof(r.item -> 'quantity') not in ('number', 'null') then 'quantity: must be a number'
-          when (r.item ->> 'quantity')::numeric <= 0 then 'quantity: must be greater than zero'
-          when (r.item ->> 'quantity')::numeric > 1000000000 then 'quantity: must be at most 1000000000'
-          when scale(trim_scale((r.item ->> 'quantity')::numeric)) > 6 then 'quantity: must have at most 6 decimals'
-          when r.item ->> 'reference_id' !~ c_uuid then 'reference_id: must be a UUID'
-          when jsonb_typeof(r.item -> 'metadata') not in ('object', 'null') then 'metadata: must be a JSON object'
-          when octet_length(r.item ->> 'metadata') > 16384 then 'metadata: must be at most 16 KB'
-          when jsonb_typeof(r.item -> 'idempotency_key') not in ('string', 'null')
-            or length(r.item ->> 'idempotency_key') not between 1 and 255 then 'idempotency_key: must have 1 to 255 characters'
-          when jsonb_typeof(r.item -> 'actor') not in ('string', 'null') then 'actor: must be a text'
-        end as problem
-      from jsonb_array_elements(p_requests) with ordinality as e (value, n)
-      cross join lateral (select e.value as item) r
-    ) p
-    where p.problem is not null
+  -- Usually all requests are well-formed, which costs little to see. If one is not, each is looked at, and the others are read again.
   loop
-    v_results[v_row.n] := credits.outcome('invalid_argument', jsonb_build_object('error', format('invalid %s: %s', v_row.argument, v_row.problem),
-      'argument', v_row.argument, 'problem', v_row.problem));
-  end loop;
-
-  select array_agg(s.n), array_agg(s.user_id), array_agg(s.credit_type),
-    array_agg(s.action_type), array_agg(s.quantity), array_agg(s.reference_id),
-    array_agg(s.metadata), array_agg(s.key), array_agg(s.actor), array_agg(s.usual_outcome),
-    array_agg(s.usual_price), array_agg(s.amount), array_agg(s.running),
-    array_agg(s.total), array_agg(s.position), array_agg(s.entries), array_agg(s.wallet_no)
-  into v_numbers, v_users, v_credit_types, v_actions, v_quantities, v_references, v_metadata, v_keys, v_actors, v_outcomes, v_prices, v_amounts,
-    v_running, v_totals, v_positions, v_counts, v_wallet_nos
-  from (
-    select q.*,
-      row_number() over by_wallet as position,
-      sum(q.amount) over (by_wallet rows unbounded preceding) as running,
-      -- Null, which fits no wallet, where one request has no usual amount.
-      case when bool_and(q.amount is not null) over whole_wallet then sum(q.amount) over whole_wallet end as total,
-      count(*) over whole_wallet as entries,
-      dense_rank() over (order by q.user_id, q.credit_type) as wallet_no
-    from (
-      select r.*, coalesce(c.credit_type, (credits.cost_of(r.action_type)).credit_type) as credit_type, c.usual_outcome, c.usual_price,
-        case when c.usual_price * r.quantity <= 1000000000 then trim_scale(credits.amount_of(c.usual_price, r.quantity)) end as amount
+    begin
+      select array_agg(s.n), array_agg(s.user_id), array_agg(s.credit_type),
+        array_agg(s.action_type), array_agg(s.quantity), array_agg(s.reference_id),
+        array_agg(s.metadata), array_agg(s.key), array_agg(s.actor), array_agg(s.usual_outcome),
+        array_agg(s.usual_price), array_agg(s.amount), array_agg(s.running),
+        array_agg(s.total), array_agg(s.position), array_agg(s.entries), array_agg(s.wallet_no), coalesce(bool_and(s.is_well_formed), true)
+      into v_numbers, v_users, v_credit_types, v_actions, v_quantities, v_references, v_metadata, v_keys, v_actors, v_outcomes, v_prices, v_amounts,
+        v_running, v_totals, v_positions, v_counts, v_wallet_nos, v_is_well_formed
       from (
-        select e.n::integer as n, (e.value ->> 'user_id')::uuid as user_id, e.value ->> 'action_type' as action_type,
-          coalesce((e.value ->> 'quantity')::numeric, 1) as quantity, (e.value ->> 'reference_id')::uuid as reference_id,
-          coalesce(nullif(e.value -> 'metadata', 'null'), '{}') as metadata, e.value ->> 'idempotency_key' as key,
-          coalesce(nullif(left(e.value ->> 'actor', 255), ''), v_actor) as actor
+        select q.*,
+          row_number() over so_far as position,
+          sum(q.amount) over so_far as running,
+          -- Null, which fits no wallet, where one request has no usual amount.
+          case when bool_and(q.amount is not null) over whole_wallet then sum(q.amount) over whole_wallet end as total,
+          count(*) over whole_wallet as entries,
+          dense_rank() over (order by q.user_id, q.credit_type) as wallet_no
+        from (
+          select r.*, coalesce(c.credit_type, (credits.cost_of(r.action_type)).credit_type) as credit_type, c.usual_outcome, c.usual_price,
+            case when c.usual_price * r.quantity <= 1000000000 then trim_scale(credits.amount_of(c.usual_price, r.quantity)) end as amount,
+            (r.user_id is not null and r.action_type_is = 'string' and length(r.action_type) between 1 and 100
+              and coalesce(r.quantity_is in ('number', 'null'), true)
+              and (r.quantity = 1 or r.quantity > 0 and r.quantity <= 1000000000 and scale(trim_scale(r.quantity)) <= 6)
+              and (r.others = '{}'
+                or r.others - c_fields = '{}'
+                  and coalesce(jsonb_typeof(r.others -> 'metadata') in ('object', 'null') and octet_length(r.metadata::text) <= 16384, true)
+                  and coalesce(jsonb_typeof(r.others -> 'idempotency_key') in ('string', 'null') and coalesce(length(r.key) between 1 and 255, true), true)
+                  and coalesce(jsonb_typeof(r.others -> 'actor') in ('string', 'null'), true))) is true as is_well_formed
+          from (
+            select i.n, i.others, (i.value ->> 'user_id')::uuid as user_id, i.value ->> 'action_type' as action_type,
+              jsonb_typeof(i.value -> 'action_type') as action_type_is, coalesce((i.value ->> 'quantity')::numeric, 1) as quantity,
+              jsonb_typeof(i.value -> 'quantity') as quantity_is, (i.others ->> 'reference_id')::uuid as reference_id,
+              coalesce(nullif(i.others -> 'metadata', 'null'), '{}') as metadata, i.others ->> 'idempotency_key' as key,
+              coalesce(nullif(left(i.others ->> 'actor', 255), ''), v_actor) as actor
+            from (
+              select e.n::integer as n, e.value, e.value - '{user_id,action_type,quantity}'::text[] as others
+              from jsonb_array_elements(p_requests) with ordinality as e (value, n)
+              where v_results[e.n::integer] is null
+              offset 0
+            ) i
+            offset 0
+          ) r
+          left join credits.credit_costs c on c.action_type = r.action_type
+        ) q
+        window whole_wallet as (partition by q.user_id, q.credit_type),
+          so_far as (partition by q.user_id, q.credit_type order by q.n rows unbounded preceding)
+        order by q.user_id, q.credit_type, q.n
+      ) s;
+      exit when v_is_well_formed;
+    exception when data_exception then
+      -- What is malformed is found out below.
+    end;
+
+    for v_row in
+      select p.n, split_part(p.problem, ': ', 1) as argument, substr(p.problem, strpos(p.problem, ': ') + 2) as problem
+      from (
+        select e.n::integer as n,
+          case
+            when jsonb_typeof(r.item) <> 'object' then 'request: must be a JSON object'
+            when r.item - c_fields <> '{}' then 'request: must have no fields but ' || array_to_string(c_fields, ', ')
+            when (r.item ->> 'user_id' ~ c_uuid) is not true then 'user_id: must be a UUID'
+            when (jsonb_typeof(r.item -> 'action_type') = 'string' and length(r.item ->> 'action_type') between 1 and 100) is not true
+              then 'action_type: must have 1 to 100 characters'
+            when jsonb_typeof(r.item -> 'quantity') not in ('number', 'null') then 'quantity: must be a number'
+            when (r.item ->> 'quantity')::numeric <= 0 then 'quantity: must be greater than zero'
+            when (r.item ->> 'quantity')::numeric > 1000000000 then 'quantity: must be at most 1000000000'
+            when scale(trim_scale((r.item ->> 'quantity')::numeric)) > 6 then 'quantity: must have at most 6 decimals'
+            when r.item ->> 'reference_id' !~ c_uuid then 'reference_id: must be a UUID'
+            when jsonb_typeof(r.item -> 'metadata') not in ('object', 'null') then 'metadata: must be a JSON object'
+            when octet_length(r.item ->> 'metadata') > 16384 then 'metadata: must be at most 16 KB'
+            when jsonb_typeof(r.item -> 'idempotency_key') not in ('string', 'null')
+              or length(r.item ->> 'idempotency_key') not between 1 and 255 then 'idempotency_key: must have 1 to 255 characters'
+            when jsonb_typeof(r.item -> 'actor') not in ('string', 'null') then 'actor: must be a text'
+          end as problem
         from jsonb_array_elements(p_requests) with ordinality as e (value, n)
-        where v_results[e.n::integer] is null
-      ) r
-      left join credits.credit_costs c on c.action_type = r.action_type
-    ) q
-    window whole_wallet as (partition by q.user_id, q.credit_type), by_wallet as (partition by q.user_id, q.credit_type order by q.n)
-    order by q.user_id, q.credit_type, q.n
-  ) s;
+        cross join lateral (select e.value as item) r
+      ) p
+      where p.problem is not null
+    loop
+      v_results[v_row.n] := credits.outcome('invalid_argument', jsonb_build_object('error', format('invalid %s: %s', v_row.argument, v_row.problem),
+        'argument', v_row.argument, 'problem', v_row.problem));
+    end loop;
+    perform credits.check_argument(found, 'p_requests', 'has a request that cannot be read');
+  end loop;
 
   -- All wallets first, in order: the arrays are in it, and are read as they are. One that is opened after this was not locked by it, and is left to
   -- those that are charged one by one. The time was read before this may have waited, so a wallet is usual only if nothing is due soon.
   v_now := credits.clock_now();
   if p_wait then
-    select array_agg(l.entry_no is not null), array_agg(case when l.is_usual then l.entry_no end), array_agg(l.balance),
-      array_agg(l.open_remaining), array_agg(l.open_grant_no), array_agg(greatest(v_now, l.last_entry_at))
-    into v_is_locked, v_entry_nos, v_balances, v_remaining, v_grant_nos, v_times
+    select array_agg(l.entry_no is not null), array_agg(case when l.is_usual then l.entry_no end), array_agg(l.place),
+      array_agg(l.balance), array_agg(l.open_remaining), array_agg(l.open_grant_no), array_agg(greatest(v_now, l.last_entry_at))
+    into v_is_locked, v_entry_nos, v_places, v_balances, v_remaining, v_grant_nos, v_times
     from (
       select w.*, w.is_active and w.debt = 0 and w.open_remaining > r.total and w.next_due_at > v_now + interval '1 hour' as is_usual
       from unnest(v_users, v_credit_types, v_totals, v_positions) with ordinality as r (user_id, credit_type, total, position, i)
       left join lateral (
-        select w.* from credits.wallets w where w.user_id = r.user_id and w.credit_type = r.credit_type for no key update of w
+        select w.ctid as place, w.* from credits.wallets w where w.user_id = r.user_id and w.credit_type = r.credit_type for no key update of w
       ) w on true
       where r.position = 1
       order by r.i
     ) l;
   else
-    select array_agg(l.entry_no is not null), array_agg(case when l.is_usual then l.entry_no end), array_agg(l.balance),
-      array_agg(l.open_remaining), array_agg(l.open_grant_no), array_agg(greatest(v_now, l.last_entry_at))
-    into v_is_locked, v_entry_nos, v_balances, v_remaining, v_grant_nos, v_times
+    select array_agg(l.entry_no is not null), array_agg(case when l.is_usual then l.entry_no end), array_agg(l.place),
+      array_agg(l.balance), array_agg(l.open_remaining), array_agg(l.open_grant_no), array_agg(greatest(v_now, l.last_entry_at))
+    into v_is_locked, v_entry_nos, v_places, v_balances, v_remaining, v_grant_nos, v_times
     from (
       select w.*, w.is_active and w.debt = 0 and w.open_remaining > r.total and w.next_due_at > v_now + interval '1 hour' as is_usual
       from unnest(v_users, v_credit_types, v_totals, v_positions) with ordinality as r (user_id, credit_type, total, position, i)
       left join lateral (
-        select w.* from credits.wallets w where w.user_id = r.user_id and w.credit_type = r.credit_type for no key update of w skip locked
+        select w.ctid as place, w.* from credits.wallets w where w.user_id = r.user_id and w.credit_type = r.credit_type for no key update of w skip locked
       ) w on true
       where r.position = 1
       order by r.i
@@ -174,19 +201,21 @@ begin
 
   -- The usual wallets at once: nothing is due, the open slice of a grant covers all their requests, no key was used before.
   for v_row in
-    with r as materialized (
-      select r.*, v_entry_nos[r.wallet_no] + r.position as entry_no, v_balances[r.wallet_no] - r.running as balance
-      from unnest(v_numbers, v_users, v_credit_types, v_actions, v_quantities, v_references, v_metadata, v_keys, v_actors, v_outcomes, v_prices,
-          v_amounts, v_running, v_totals, v_positions, v_counts, v_wallet_nos)
-        as r (n, user_id, credit_type, action_type, quantity, reference_id, metadata, key, actor, outcome, price, amount, running, total, position,
-          entries, wallet_no)
-      where v_entry_nos[r.wallet_no] is not null
-    ), q as materialized (
-      select r.*, v_times[r.wallet_no] as at,
+    with q as materialized (
+      select r.n, r.user_id, r.credit_type, r.action_type, r.quantity, r.reference_id, r.metadata, r.key, r.actor, r.price, r.amount, r.total, r.position,
+        r.entries, r.wallet_no, r.entry_no, r.balance, v_times[r.wallet_no] as at,
         case when r.quantity = 1 then r.outcome else r.outcome || jsonb_build_object('required', r.amount, 'credits_deducted', r.amount) end
           || jsonb_build_object('available', trim_scale(r.balance + r.amount), 'balance_before', trim_scale(r.balance + r.amount),
             'balance_after', trim_scale(r.balance), 'log_id', r.entry_no) as result
-      from r
+      from (
+        select r.*, v_entry_nos[r.wallet_no] + r.position as entry_no, v_balances[r.wallet_no] - r.running as balance
+        from unnest(v_numbers, v_users, v_credit_types, v_actions, v_quantities, v_references, v_metadata, v_keys, v_actors, v_outcomes, v_prices,
+            v_amounts, v_running, v_totals, v_positions, v_counts, v_wallet_nos)
+          as r (n, user_id, credit_type, action_type, quantity, reference_id, metadata, key, actor, outcome, price, amount, running, total, position,
+            entries, wallet_no)
+        where v_entry_nos[r.wallet_no] is not null
+        offset 0
+      ) r
     ), u as (
       update credits.wallets w
       set balance = q.balance,
@@ -195,7 +224,8 @@ begin
         last_entry_at = q.at,
         open_remaining = v_remaining[q.wallet_no] - q.total
       from q
-      where q.position = q.entries and w.user_id = q.user_id and w.credit_type = q.credit_type
+      -- Locked, it is where it was found.
+      where q.position = q.entries and w.ctid = v_places[q.wallet_no] and w.user_id = q.user_id and w.credit_type = q.credit_type
     ), l as (
       insert into credits.credit_ledger
         (user_id, credit_type, entry_no, created_at, kind, amount, balance_after, action_type, unit_price, quantity, grant_no, idempotency_key,
