@@ -10,6 +10,8 @@ create or replace function credits.charge_user_rows(
 returns numeric
 language plpgsql
 volatile
+-- As in charge_usual_rows().
+set enable_seqscan = off
 as $$
 declare
   v_usual numeric;

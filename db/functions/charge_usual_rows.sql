@@ -9,12 +9,16 @@ create or replace function credits.charge_usual_rows(
 returns numeric
 language plpgsql
 volatile
+-- Planned while there was nothing to look through, it would look through everything.
+set enable_seqscan = off
 as $$
 declare
   v_now timestamptz := credits.clock_now();
   v_actor text := credits.actor();
   v_count integer := cardinality(p_row_ids);
-  v_most numeric;
+  v_amount numeric;
+  v_amounts numeric[];
+  v_running numeric[];
   v_total numeric;
   v_change_no bigint;
 begin
@@ -22,10 +26,20 @@ begin
   if p_cost.usual_price is null or v_count <> (select count(distinct r.id) from unnest(p_row_ids) r (id)) then
     return null;
   end if;
-  select sum(a.amount), max(a.amount) into v_total, v_most
-  from unnest(p_quantities) q (quantity)
-  cross join lateral (select credits.amount_of(p_cost.usual_price, q.quantity) as amount) a;
-  if v_most > 1000000000 then
+  -- Usually all rows cost the same, and need no adding up.
+  if p_quantities[1] = all (p_quantities) then
+    v_amount := credits.amount_of(p_cost.usual_price, p_quantities[1]);
+    v_total := v_amount * v_count;
+  else
+    select max(q.amount), array_agg(q.amount), array_agg(q.running) into v_amount, v_amounts, v_running
+    from (
+      select a.amount, sum(a.amount) over (order by q.n rows unbounded preceding) as running
+      from unnest(p_quantities) with ordinality q (quantity, n)
+      cross join lateral (select credits.amount_of(p_cost.usual_price, q.quantity) as amount) a
+    ) q;
+    v_total := v_running[v_count];
+  end if;
+  if v_amount > 1000000000 then
     return null;
   end if;
 
@@ -50,19 +64,15 @@ begin
     where w.user_id = p_user_id and w.credit_type = p_cost.credit_type and w.is_active and w.debt = 0
       and w.open_remaining > v_total and w.next_due_at > v_now + interval '1 hour' and w.change_no = v_change_no
     returning w.entry_no - v_count as entry_no, w.balance + v_total as balance, w.last_entry_at, w.open_grant_no
-  ), r as materialized (
-    select w.entry_no + r.n as entry_no, w.last_entry_at, a.amount, w.balance - sum(a.amount) over (order by r.n rows unbounded preceding) as balance,
-      r.quantity, w.open_grant_no, r.row_id, r.seconds
-    from w
-    cross join unnest(p_row_ids, p_quantities, p_seconds) with ordinality as r (row_id, quantity, seconds, n)
-    cross join lateral (select credits.amount_of(p_cost.usual_price, r.quantity) as amount) a
   )
   insert into credits.credit_ledger
     (user_id, credit_type, entry_no, created_at, kind, amount, balance_after, action_type, unit_price, quantity, grant_no, row_source, row_id,
       duration_seconds, actor, session_role, metadata)
-  select p_user_id, p_cost.credit_type, r.entry_no, r.last_entry_at, 'usage', -r.amount, r.balance, p_cost.action_type, p_cost.usual_price,
-    r.quantity, r.open_grant_no, p_source, r.row_id, r.seconds, v_actor, session_user, '{}'
-  from r;
+  select p_user_id, p_cost.credit_type, w.entry_no + r.n, w.last_entry_at, 'usage', -coalesce(v_amounts[r.n], v_amount),
+    w.balance - coalesce(v_running[r.n], v_amount * r.n), p_cost.action_type, p_cost.usual_price, r.quantity, w.open_grant_no, p_source, r.row_id,
+    r.seconds, v_actor, session_user, '{}'
+  from w
+  cross join unnest(p_row_ids, p_quantities, p_seconds) with ordinality as r (row_id, quantity, seconds, n);
   if not found then
     return null;
   end if;
