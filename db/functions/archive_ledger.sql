@@ -74,13 +74,14 @@ begin
     insert into credits.charge_keys (user_id, credit_type, source, key, function_name, entry_no, created_at, expires_at)
     select l.user_id, l.credit_type, l.row_source, l.row_id, 'charge_rows', l.entry_no, l.created_at, 'infinity'
     from credits.credit_ledger l
-    where l.user_id = v_wallet.user_id and l.credit_type = v_wallet.credit_type and l.entry_no <= v_last.entry_no and l.row_id is not null;
+    where l.user_id = v_wallet.user_id and l.credit_type = v_wallet.credit_type and l.entry_no <= v_last.entry_no and l.row_id is not null
+    on conflict (user_id, credit_type, source, key) do update set entry_no = excluded.entry_no, created_at = excluded.created_at;
     insert into credits.charge_keys
     select k.*
     from credits.credit_ledger l
     cross join lateral credits.key_of(l) k
     where l.user_id = v_wallet.user_id and l.credit_type = v_wallet.credit_type and l.entry_no <= v_last.entry_no and l.idempotency_key is not null
-      and l.created_at + interval '30 days' > credits.clock_now()
+      and l.created_at + interval '720 hours' > credits.clock_now()
     on conflict (user_id, credit_type, source, key) do update set
       fingerprint = excluded.fingerprint,
       entry_no = excluded.entry_no,

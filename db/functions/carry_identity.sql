@@ -34,9 +34,10 @@ begin
   ) or (p_old_user_id <> p_new_user_id and exists (
     select from credits.uncharged_rows u where u.user_id = p_old_user_id and u.source = p_source and u.row_id = p_old_row_id
   )) then
+    -- It may have been charged itself, and be back.
     insert into credits.charge_keys (user_id, credit_type, source, key, function_name, created_at, expires_at)
-    values (p_new_user_id, v_credit_type, p_source, p_new_row_id, 'carry_identity', credits.clock_now(), 'infinity')
-    on conflict (user_id, credit_type, source, key) do nothing;
+    select p_new_user_id, v_credit_type, p_source, p_new_row_id, 'carry_identity', credits.clock_now(), 'infinity'
+    where not exists (select from credits.known_rows(p_new_user_id, v_credit_type, p_source, array[p_new_row_id], false));
   elsif p_old_user_id = p_new_user_id then
     update credits.uncharged_rows u
     set row_id = p_new_row_id

@@ -10,8 +10,6 @@ create or replace function credits.charge_user_rows(
 returns numeric
 language plpgsql
 volatile
--- As in charge_usual_rows().
-set enable_seqscan = off
 as $$
 declare
   v_usual numeric;
@@ -153,9 +151,9 @@ begin
     v_counted_in := credits.count_use(p_user_id, p_cost.action_type, v_terms.limit_period, v_terms.limit_period_no, v_quantity);
     insert into credits.credit_ledger
       (user_id, credit_type, entry_no, created_at, kind, amount, balance_after, action_type, unit_price, quantity, grant_no, allocations,
-        row_source, row_id, duration_seconds, actor, session_role, metadata, counted_in)
+        row_source, row_id, key_hash, duration_seconds, actor, session_role, metadata, counted_in)
     select p_user_id, p_cost.credit_type, v_first_entry_no + r.n - 1, v_now, 'usage', -r.amount, r.balance, p_cost.action_type,
-      p_cost.cost_per_unit, r.quantity, r.grant_no, r.allocation, p_source, r.id, r.seconds, credits.actor(), session_user, '{}',
+      p_cost.cost_per_unit, r.quantity, r.grant_no, r.allocation, p_source, r.id, credits.key_hash(p_user_id, r.id), r.seconds, credits.actor(), session_user, '{}',
       v_counted_in
     from unnest(v_ids, v_amounts, v_charged_quantities, v_charged_seconds, v_balances, v_grant_nos, v_allocations)
       with ordinality as r (id, amount, quantity, seconds, balance, grant_no, allocation, n);

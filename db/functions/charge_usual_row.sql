@@ -25,7 +25,8 @@ begin
     and not exists (
       select
       from credits.credit_ledger l
-      where l.user_id = p_user_id and l.credit_type = p_cost.credit_type and l.row_source = p_source and l.row_id = p_row_id)
+      where l.key_hash = credits.key_hash(p_user_id, p_row_id)
+        and (l.user_id = p_user_id and l.credit_type = p_cost.credit_type and l.row_source = p_source and l.row_id = p_row_id) is true)
     and not exists (
       select
       from credits.charge_keys k
@@ -51,9 +52,9 @@ begin
   )
   insert into credits.credit_ledger
     (user_id, credit_type, entry_no, created_at, kind, amount, balance_after, action_type, unit_price, quantity, grant_no, row_source, row_id,
-      duration_seconds, actor, session_role, metadata)
+      key_hash, duration_seconds, actor, session_role, metadata)
   select p_user_id, p_cost.credit_type, w.entry_no, w.last_entry_at, 'usage', -v_amount, w.balance, p_cost.action_type, p_cost.usual_price,
-    p_quantity, w.open_grant_no, p_source, p_row_id, p_seconds, left(current_setting('credits.actor', true), 255), session_user, '{}'
+    p_quantity, w.open_grant_no, p_source, p_row_id, credits.key_hash(p_user_id, p_row_id), p_seconds, left(current_setting('credits.actor', true), 255), session_user, '{}'
   from w;
   if not found then
     return null;

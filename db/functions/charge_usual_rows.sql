@@ -9,8 +9,6 @@ create or replace function credits.charge_usual_rows(
 returns numeric
 language plpgsql
 volatile
--- Planned while there was nothing to look through, it would look through everything.
-set enable_seqscan = off
 as $$
 declare
   v_now timestamptz := credits.clock_now();
@@ -67,10 +65,10 @@ begin
   )
   insert into credits.credit_ledger
     (user_id, credit_type, entry_no, created_at, kind, amount, balance_after, action_type, unit_price, quantity, grant_no, row_source, row_id,
-      duration_seconds, actor, session_role, metadata)
+      key_hash, duration_seconds, actor, session_role, metadata)
   select p_user_id, p_cost.credit_type, w.entry_no + r.n, w.last_entry_at, 'usage', -coalesce(v_amounts[r.n], v_amount),
     w.balance - coalesce(v_running[r.n], v_amount * r.n), p_cost.action_type, p_cost.usual_price, r.quantity, w.open_grant_no, p_source, r.row_id,
-    r.seconds, v_actor, session_user, '{}'
+    credits.key_hash(p_user_id, r.row_id), r.seconds, v_actor, session_user, '{}'
   from w
   cross join unnest(p_row_ids, p_quantities, p_seconds) with ordinality as r (row_id, quantity, seconds, n);
   if not found then

@@ -185,7 +185,8 @@ begin
         or exists (
           select
           from credits.credit_ledger l
-          where l.user_id = r.user_id and l.credit_type = r.credit_type and l.idempotency_key = r.key)
+          where l.key_hash = credits.key_hash(r.user_id, r.key)
+            and (l.user_id = r.user_id and l.credit_type = r.credit_type and l.idempotency_key = r.key) is true)
         or exists (
           select
           from credits.charge_keys k
@@ -229,9 +230,9 @@ begin
     ), l as (
       insert into credits.credit_ledger
         (user_id, credit_type, entry_no, created_at, kind, amount, balance_after, action_type, unit_price, quantity, grant_no, idempotency_key,
-          reference_id, actor, session_role, metadata)
+          key_hash, reference_id, actor, session_role, metadata)
       select q.user_id, q.credit_type, q.entry_no, q.at, 'usage', -q.amount, q.balance, q.action_type, q.price, q.quantity,
-        v_grant_nos[q.wallet_no], q.key, q.reference_id, q.actor, session_user, q.metadata
+        v_grant_nos[q.wallet_no], q.key, credits.key_hash(q.user_id, q.key), q.reference_id, q.actor, session_user, q.metadata
       from q
     )
     select q.n, q.result from q

@@ -47,7 +47,7 @@ begin
   get diagnostics v_keys = row_count;
   insert into credits.charge_keys (user_id, credit_type, source, key, function_name, created_at, expires_at)
   select p_user_id, l.credit_type, 'erased', credits.erased_key(p_user_id, l.idempotency_key), 'deduct_credits_for_action', l.created_at,
-    l.created_at + interval '30 days'
+    l.created_at + interval '720 hours'
   from credits.credit_ledger l
   where l.user_id = p_user_id and l.idempotency_key is not null
   on conflict (user_id, credit_type, source, key) do update set expires_at = greatest(charge_keys.expires_at, excluded.expires_at);
@@ -61,6 +61,7 @@ begin
     select s.session_id from credits.chat_sessions s where s.user_id = p_user_id);
   update credits.credit_ledger l
   set metadata = '{}', cost_breakdown = null, actor = null, idempotency_key = null,
+    key_hash = case when l.row_id is not null then l.key_hash end,
     reference = case when l.reference_id = any (v_own) then l.reference end,
     reference_id = case when l.reference_id = any (v_own) then l.reference_id end
   where l.user_id = p_user_id
@@ -70,6 +71,7 @@ begin
 
   update credits.credit_ledger_archive l
   set metadata = '{}', cost_breakdown = null, actor = null, idempotency_key = null,
+    key_hash = case when l.row_id is not null then l.key_hash end,
     reference = case when l.reference_id = any (v_own) then l.reference end,
     reference_id = case when l.reference_id = any (v_own) then l.reference_id end
   where l.user_id = p_user_id

@@ -25,12 +25,14 @@ begin
   elsif p_source = 'caller' then
     select l.* into v_entry
     from credits.credit_ledger l
-    where l.user_id = p_user_id and l.credit_type = p_credit_type and l.idempotency_key = p_key
-      and l.created_at + interval '30 days' > p_now;
+    where l.key_hash = credits.key_hash(p_user_id, p_key)
+      and (l.user_id = p_user_id and l.credit_type = p_credit_type and l.idempotency_key = p_key) is true
+      and l.created_at + interval '720 hours' > p_now;
   else
     select l.* into v_entry
     from credits.credit_ledger l
-    where l.user_id = p_user_id and l.credit_type = p_credit_type and l.row_source = p_source and l.row_id = p_key;
+    where l.key_hash = credits.key_hash(p_user_id, p_key)
+      and (l.user_id = p_user_id and l.credit_type = p_credit_type and l.row_source = p_source and l.row_id = p_key) is true;
   end if;
   return coalesce(credits.key_of(v_entry), v_key);
 end

@@ -29,7 +29,7 @@ begin
     v_key.source := 'caller';
     v_key.function_name := 'deduct_credits_for_action';
     v_key.fingerprint := credits.charge_fingerprint(p_entry.action_type, p_entry.quantity, p_entry.reference_id);
-    v_key.expires_at := p_entry.created_at + interval '30 days';
+    v_key.expires_at := p_entry.created_at + interval '720 hours';
   else
     v_key.source := p_entry.row_source;
     v_key.function_name := 'charge_rows';

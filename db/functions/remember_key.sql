@@ -17,7 +17,7 @@ begin
   insert into credits.charge_keys
     (user_id, credit_type, source, key, function_name, fingerprint, entry_no, result, created_at, expires_at)
   values
-    (p_user_id, p_credit_type, 'caller', p_key, p_function_name, p_fingerprint, p_entry_no, p_result, p_now, p_now + interval '30 days')
+    (p_user_id, p_credit_type, 'caller', p_key, p_function_name, p_fingerprint, p_entry_no, p_result, p_now, p_now + interval '720 hours')
   -- The caller looked under the wallet's lock, so what conflicts can only be a key that has expired.
   on conflict (user_id, credit_type, source, key) do update set
     function_name = excluded.function_name,

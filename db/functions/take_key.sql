@@ -18,8 +18,9 @@ begin
     perform credits.fail('UC202', 'the idempotency key was used before the user''s data were erased', jsonb_build_object('code', 'key_erased'));
   end if;
   update credits.credit_ledger l
-  set idempotency_key = null
-  where l.user_id = p_user_id and l.credit_type = p_credit_type and l.idempotency_key = p_key;
+  set idempotency_key = null, key_hash = null
+  where l.key_hash = credits.key_hash(p_user_id, p_key)
+    and (l.user_id = p_user_id and l.credit_type = p_credit_type and l.idempotency_key = p_key) is true;
 end
 $$;
 

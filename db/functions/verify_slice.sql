@@ -42,7 +42,8 @@ begin
           # hash_numeric_extended(300000000000000 + l.balance_after - l.amount, l.entry_no - 1)) as chain,
         bool_and((l.amount = case when l.quantity = 1 then -l.unit_price else -round(l.unit_price * l.quantity, 6) end and l.amount <= 0) is true)
           as is_priced,
-        0::bigint as row_keys, 0::bigint as rows
+        0::bigint as row_keys, 0::bigint as rows, bool_and(l.key_hash is not distinct from credits.key_hash(l.user_id, coalesce(l.row_id, l.idempotency_key)))
+          as is_found
       from credits.credit_ledger l
       left join credits.usage_rollups r on r.user_id = l.user_id and r.credit_type = l.credit_type
       where l.user_id between p_from and p_to and l.kind <> 'opening'
@@ -54,7 +55,7 @@ begin
           # hash_numeric_extended(300000000000000 + l.balance_after - l.amount, l.entry_no - 1)) as chain,
         bool_and((l.amount = case when l.quantity = 1 then -l.unit_price else -round(l.unit_price * l.quantity, 6) end and l.amount <= 0) is true)
           as is_priced,
-        bit_xor(hashtextextended(l.row_id, hashtextextended(l.row_source, l.entry_no))) as row_keys, count(l.row_source) as rows
+        bit_xor(hashtextextended(l.row_id, hashtextextended(l.row_source, l.entry_no))) as row_keys, count(l.row_source) as rows, true
       from credits.credit_ledger_archive l
       left join credits.usage_rollups r on r.user_id = l.user_id and r.credit_type = l.credit_type
       where l.user_id between p_from and p_to
@@ -65,7 +66,8 @@ begin
         p_is_thorough or sum(f.entries) <> max(f.entry_no)
           or bit_xor(f.chain) <> hash_numeric_extended(300000000000000 + sum(f.amount), max(f.entry_no)) # hash_numeric_extended(300000000000000, 0)
           or bool_or(case when f.kind = 'usage' then f.action_type is null or not f.is_priced
-            else f.kind not in ('grant', 'hold', 'release', 'refund', 'expiry', 'revocation', 'adjustment', 'debt') end) as is_doubtful
+            else f.kind not in ('grant', 'hold', 'release', 'refund', 'expiry', 'revocation', 'adjustment', 'debt') end) as is_doubtful,
+        bool_and(f.is_found) as is_found
       from facts f
       group by f.user_id, f.credit_type
     ), doubtful as materialized (
@@ -354,18 +356,26 @@ begin
     ) r on r.user_id = w.user_id and r.credit_type = w.credit_type
     where w.next_due_at > least(w.next_reset_at, g.due_at, r.due_at)
     union all
-    select u.user_id, u.credit_type, format('row %s of %s is listed as uncharged', u.row_id, u.source), 'not charged', 'entry ' || k.entry_no
-    from credits.uncharged_rows u
-    cross join lateral (
-      select l.entry_no
-      from credits.credit_ledger l
-      where l.user_id = u.user_id and l.credit_type = u.credit_type and l.row_source = u.source and l.row_id = u.row_id
-      union all
-      select k.entry_no
-      from credits.charge_keys k
-      where k.user_id = u.user_id and k.credit_type = u.credit_type and k.source = u.source and k.key = u.row_id and k.entry_no is not null
-    ) k
-    where u.user_id between p_from and p_to
+    select l.user_id, l.credit_type, format('hash of the key of entry %s', l.entry_no),
+      credits.key_hash(l.user_id, coalesce(l.row_id, l.idempotency_key))::text, l.key_hash::text
+    from books b
+    join credits.credit_ledger l on l.user_id = b.user_id and l.credit_type = b.credit_type
+    where not b.is_found and l.key_hash is distinct from credits.key_hash(l.user_id, coalesce(l.row_id, l.idempotency_key))
+    union all
+    select e.user_id, e.credit_type, format('row %s of %s is charged more than once', e.row_id, e.row_source), 'one entry', 'entries ' || string_agg(e.entry_no::text, ', ')
+    from entries e
+    where p_is_thorough and e.row_id is not null
+    group by e.user_id, e.credit_type, e.row_source, e.row_id
+    having count(*) > 1
+    union all
+    select u.user_id, u.credit_type, format('row %s of %s is listed as uncharged', k.id, u.source), 'not charged', 'charged'
+    from (
+      select u.user_id, u.credit_type, u.source, array_agg(u.row_id) as row_ids
+      from credits.uncharged_rows u
+      where u.user_id between p_from and p_to
+      group by u.user_id, u.credit_type, u.source
+    ) u
+    cross join lateral credits.known_rows(u.user_id, u.credit_type, u.source, u.row_ids, false) as k (id)
     union all
     select w.user_id, w.credit_type, 'held, debt and open grant of the wallet', 'none below zero, the open grant within the balance',
       format('held %s, debt %s, open %s of grant %s', w.held, w.debt, w.open_remaining, w.open_grant_no)
@@ -468,5 +478,5 @@ end
 $$;
 
 comment on function credits.verify_slice(uuid, uuid, boolean) is
-  'Internal. verify_ledger for the users between two ids, in one statement and so in one snapshot; when thorough, with the order of the times of all entries, '
+  'Internal. verify_ledger for the users between two ids, in one statement and so in one snapshot; when thorough, with the order of the times of all entries and the rows that have two, '
   'which takes several times as long.';

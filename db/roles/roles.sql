@@ -12,7 +12,7 @@ declare
     'get_usage_stats', 'get_feature_usage', 'usage_tail',
     'list_purchases', 'get_top_up', 'top_up_spent',
     'project_wallet', 'owed_payments'];
-  c_verifying constant text[] := array['verify_ledger', 'verify_slice', 'id_before', 'verify_attachments', 'trigger_signature'];
+  c_verifying constant text[] := array['verify_ledger', 'verify_slice', 'id_before', 'key_hash', 'known_rows', 'verify_attachments', 'trigger_signature'];
   c_charging constant text[] := array['user_id_for', 'uuid_v5', 'sha1', 'open_account', 'deduct_credits_for_action', 'deduct_call_credits',
     'deduct_credits_for_email_send', 'deduct_credits_for_prompt_formatting', 'deduct_credits_for_prompt_generation',
     'deduct_credits_for_email_import_batch', 'charge_uncharged',

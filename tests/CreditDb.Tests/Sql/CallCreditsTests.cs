@@ -180,6 +180,22 @@ public sealed class CallCreditsTests(TestDatabase db) : IClassFixture<TestDataba
     }
 
     [Fact]
+    public async Task A_call_that_comes_back_to_its_user_is_still_the_charged_one()
+    {
+        var (one, other) = (await db.Account(100), await db.Account(100));
+        var call = await db.Value<Guid>("insert into public.calls (user_id, status, duration_seconds) values ($1, 'completed', 90) returning id", one);
+        var first = (await db.Json("select credits.deduct_call_credits($1, $2, 90)", one, call)).GetRawText();
+        Assert.Contains("\"credits_deducted\": 2", first, StringComparison.Ordinal);
+        await db.Run("update public.calls set user_id = $2 where id = $1", call, other);
+        Assert.Contains("\"log_id\": null", (await db.Json("select credits.deduct_call_credits($1, $2, 90)", other, call)).GetRawText(), StringComparison.Ordinal);
+        await db.Run("update public.calls set user_id = $2 where id = $1", call, one);
+        Assert.Equal(first, (await db.Json("select credits.deduct_call_credits($1, $2, 90)", one, call)).GetRawText());
+        await db.Run("select credits.deduct_credits_for_action($1, 'send_email')", one);
+        await db.Run("select credits.archive_ledger(credits.clock_now())");
+        Assert.Equal(first, (await db.Json("select credits.deduct_call_credits($1, $2, 90)", one, call)).GetRawText());
+    }
+
+    [Fact]
     public async Task A_call_that_could_not_be_paid_is_listed_until_it_is_settled_or_charged_explicitly()
     {
         var user = await db.Account();

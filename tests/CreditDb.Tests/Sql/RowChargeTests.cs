@@ -46,7 +46,7 @@ public sealed class RowChargeTests(TestDatabase db) : IClassFixture<TestDatabase
     {
         const int rows = 200;
         var user = await db.Account(credits);
-        var index = credits > 0 ? "credit_ledger_rows" : "uncharged_rows_pkey";
+        var index = credits > 0 ? "credit_ledger_keys" : "uncharged_rows_pkey";
         var read = $"select idx_tup_read from pg_stat_user_indexes where schemaname = 'credits' and indexrelname = '{index}'";
         await using var connection = await db.Source.OpenConnectionAsync(Cancel);
         await connection.Run("select pg_stat_force_next_flush()");

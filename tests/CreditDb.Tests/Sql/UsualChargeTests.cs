@@ -19,7 +19,7 @@ public sealed class UsualChargeTests(TestDatabase db) : IClassFixture<TestDataba
     {
         const string general = "select credits.deduct_credits_for_action($1, $2, p_metadata => '{\"a\": 1}', p_idempotency_key => $3)";
         const string usual = "select credits.deduct_credits_for_action($1, $2, p_idempotency_key => $3)";
-        const string entry = "select (to_jsonb(l) - '{user_id,created_at,metadata}'::text[])::text from credits.credit_ledger l where user_id = $1 and entry_no = 3";
+        const string entry = "select (to_jsonb(l) - '{user_id,created_at,metadata,key_hash}'::text[])::text || (key_hash = credits.key_hash(user_id, idempotency_key)) from credits.credit_ledger l where user_id = $1 and entry_no = 3";
         var (one, other) = (await Opened(100), await Opened(100));
         Assert.Equal((await db.Json(general, one, action, "k")).GetRawText(), (await db.Json(usual, other, action, "k")).GetRawText());
         Assert.Equal(await db.Value<string>(entry, one), await db.Value<string>(entry, other));

@@ -19,6 +19,9 @@ public sealed class VerifyLedgerTests(TestDatabase db) : IClassFixture<TestDatab
     [InlineData("update credits.credit_ledger set kind = 'gift' where user_id = $1 and entry_no = 2", "kind and price of entry 2")]
     [InlineData("update credits.credit_ledger set allocations = '[{\"grant\": 99, \"amount\": 5}]' where user_id = $1 and entry_no = 2", "what is left of grant 99")]
     [InlineData("update credits.stored_grants set amount = 0.5, remaining = 0.5 where user_id = $1 and grant_no = 4", "what is left of grant 4")]
+    [InlineData("update credits.credit_ledger set key_hash = null where user_id = $1 and row_source = 'public.bots'", "hash of the key of entry 3")]
+    [InlineData("update credits.credit_ledger set row_source = null, row_id = null where user_id = $1 and row_source = 'public.bots'", "hash of the key of entry 3")]
+    [InlineData("update credits.credit_ledger set key_hash = 1 where user_id = $1 and entry_no = 2", "hash of the key of entry 2")]
     [InlineData("delete from credits.credit_ledger where user_id = $1 and entry_no = 5", "entry number")]
     [InlineData("update credits.charge_keys set entry_no = 50 where user_id = $1 and source = 'caller'", "entry of the key k of caller")]
     [InlineData("update credits.charge_keys set credit_type = 'none' where user_id = $1 and source = 'caller'", "entry of the key k of caller")]
@@ -149,6 +152,7 @@ public sealed class VerifyLedgerTests(TestDatabase db) : IClassFixture<TestDatab
     [InlineData("update credits.credit_ledger_archive set amount = amount - 1 where user_id = $1 and entry_no = 2", "balance after entry 2")]
     [InlineData("insert into credits.credit_ledger select * from credits.credit_ledger_archive where user_id = $1 and entry_no = 1", "entry number")]
     [InlineData("delete from credits.charge_keys where user_id = $1 and source = 'public.bots' and entry_no = 3", "key of entry 3")]
+    [InlineData("update credits.credit_ledger l set row_source = 'public.bots', row_id = a.row_id, key_hash = credits.key_hash($1, a.row_id) from credits.credit_ledger_archive a where a.user_id = $1 and a.entry_no = 3 and l.user_id = $1 and l.kind = 'usage'", "row ")]
     [InlineData("update credits.charge_keys set entry_no = 2 where user_id = $1 and source = 'public.bots' and entry_no = 3", "entry of the key")]
     [InlineData("update credits.credit_ledger_archive set row_id = 'x' where user_id = $1 and entry_no = 3", "key of entry 3")]
     public async Task Names_the_damage_of_an_archive(string damage, string problem)
