@@ -12,7 +12,7 @@ public sealed class AccessTests(TestDatabase db) : IClassFixture<TestDatabase>
         "list_purchases", "get_top_up", "top_up_spent",
         "project_wallet", "owed_payments"];
 
-    private static readonly string[] Verifying = ["verify_ledger", "verify_slice", "id_before", "verify_attachments", "trigger_signature"];
+    private static readonly string[] Verifying = ["verify_ledger", "verify_slice", "id_before", "key_hash", "known_rows", "verify_attachments", "trigger_signature"];
 
     private static readonly string[] Charging =
     [
