@@ -23,7 +23,8 @@ begin
   values
     (p_wallet.user_id, p_wallet.credit_type, p_wallet.entry_no, p_wallet.last_entry_at, p_kind, p_amount, p_wallet.balance,
       p_entry.action_type, p_entry.unit_price, p_entry.quantity, p_grant_no, p_allocations, p_entry.row_source, p_entry.row_id,
-      p_entry.idempotency_key, credits.key_hash(p_wallet.user_id, coalesce(p_entry.row_id, p_entry.idempotency_key)), p_entry.reference_id, p_entry.reference, p_entry.related_entry_no, p_entry.duration_seconds, p_entry.cost_breakdown, credits.actor(), session_user, coalesce(p_entry.metadata, '{}'),
+      p_entry.idempotency_key, credits.key_hash(p_wallet.user_id, coalesce(p_entry.row_id, p_entry.idempotency_key)), p_entry.reference_id,
+      p_entry.reference, p_entry.related_entry_no, p_entry.duration_seconds, p_entry.cost_breakdown, credits.actor(), session_user, coalesce(p_entry.metadata, '{}'),
       p_entry.counted_in);
   return p_wallet;
 end

@@ -53,8 +53,8 @@ begin
   on conflict (user_id, credit_type, source, key) do update set expires_at = greatest(charge_keys.expires_at, excluded.expires_at);
   get diagnostics v_charge_keys = row_count;
 
-  -- The only change that the journal ever sees, but for a key used again after 30 days: what a caller wrote into it goes, what was charged stays, and so do the ids of holds and chat
-  -- sessions, by which their books are proven.
+  -- The only change that the journal ever sees, but for a key used again after 30 days: what a caller wrote into it goes, what was charged stays, and
+  -- so do the ids of holds and chat sessions, by which their books are proven.
   v_own := array(
     select r.reservation_id from credits.credit_reservations r where r.user_id = p_user_id
     union all

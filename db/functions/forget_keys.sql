@@ -62,6 +62,6 @@ end
 $$;
 
 comment on function credits.forget_keys(interval, integer) is
-  'Deletes the idempotency keys that expired more than an hour ago (a caller''s are kept for 30 days, and so is what erase_user_data() leaves of them; the identities of charged rows never expire), at most 10000, of '
+  'Deletes the idempotency keys in charge_keys that expired more than an hour ago (a caller''s are kept for 30 days, and so is what erase_user_data() leaves of them; the identities of charged rows never expire), at most 10000, of '
   'the next p_limit accounts of a sweep through all of them that several workers share. A new sweep begins p_every after the last one began; null: as soon as that is complete. Returns items (how many keys were deleted) and '
   'is_done (true when the sweep is complete, none is due, or another worker is just doing a slice). Locks the sweep, not waiting for it, and no wallet. Raises UC001 for malformed arguments.';
