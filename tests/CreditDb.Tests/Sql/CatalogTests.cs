@@ -16,7 +16,7 @@ public sealed partial class CatalogTests(TestDatabase db) : IClassFixture<TestDa
         where p.pronamespace = 'credits'::regnamespace
           and (p.prosecdef or p.prorettype = 'trigger'::regtype or exists (select from aclexplode(p.proacl) x where x.grantee <> p.proowner))
           and ('search_path=pg_catalog, pg_temp' = any (p.proconfig)) is not true
-          and p.proname not in ('clock_now', 'amount_of') -- in SQL, every name in it qualified, so that the planner can put it in place
+          and p.proname not in ('clock_now', 'amount_of', 'key_hash') -- in SQL, every name in it qualified, so that the planner can put it in place
         """);
 
     [Fact]
