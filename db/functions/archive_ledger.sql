@@ -72,9 +72,11 @@ begin
     get diagnostics v_moved = row_count;
     -- What must not be charged again stays where it is looked for.
     insert into credits.charge_keys (user_id, credit_type, source, key, function_name, entry_no, created_at, expires_at)
-    select l.user_id, l.credit_type, l.row_source, l.row_id, 'charge_rows', l.entry_no, l.created_at, 'infinity'
+    -- Once each, so that a damaged wallet does not keep the others from being archived; verify_ledger() names it.
+    select distinct on (l.row_source, l.row_id) l.user_id, l.credit_type, l.row_source, l.row_id, 'charge_rows', l.entry_no, l.created_at, 'infinity'::timestamptz
     from credits.credit_ledger l
-    where l.user_id = v_wallet.user_id and l.credit_type = v_wallet.credit_type and l.entry_no <= v_last.entry_no and l.row_id is not null
+    where l.user_id = v_wallet.user_id and l.credit_type = v_wallet.credit_type and l.entry_no <= v_last.entry_no and l.row_id is not null and l.row_source is not null
+    order by l.row_source, l.row_id, l.entry_no
     on conflict (user_id, credit_type, source, key) do update set entry_no = excluded.entry_no, created_at = excluded.created_at;
     insert into credits.charge_keys
     select k.*

@@ -76,16 +76,18 @@ begin
         from (
           select r.*, coalesce(c.credit_type, (credits.cost_of(r.action_type)).credit_type) as credit_type, c.usual_outcome, c.usual_price,
             case when c.usual_price * r.quantity <= 1000000000 then trim_scale(credits.amount_of(c.usual_price, r.quantity)) end as amount,
-            (r.user_id is not null and r.action_type_is = 'string' and length(r.action_type) between 1 and 100
+            (r.user_id is not null and r.user_id_is = 'string' and r.action_type_is = 'string' and length(r.action_type) between 1 and 100
               and coalesce(r.quantity_is in ('number', 'null'), true)
               and (r.quantity = 1 or r.quantity > 0 and r.quantity <= 1000000000 and scale(trim_scale(r.quantity)) <= 6)
               and (r.others = '{}'
                 or r.others - c_fields = '{}'
+                  and coalesce(jsonb_typeof(r.others -> 'reference_id') in ('string', 'null'), true)
                   and coalesce(jsonb_typeof(r.others -> 'metadata') in ('object', 'null') and octet_length(r.metadata::text) <= 16384, true)
                   and coalesce(jsonb_typeof(r.others -> 'idempotency_key') in ('string', 'null') and coalesce(length(r.key) between 1 and 255, true), true)
                   and coalesce(jsonb_typeof(r.others -> 'actor') in ('string', 'null'), true))) is true as is_well_formed
           from (
-            select i.n, i.others, (i.value ->> 'user_id')::uuid as user_id, i.value ->> 'action_type' as action_type,
+            select i.n, i.others, (i.value ->> 'user_id')::uuid as user_id, jsonb_typeof(i.value -> 'user_id') as user_id_is,
+              i.value ->> 'action_type' as action_type,
               jsonb_typeof(i.value -> 'action_type') as action_type_is, coalesce((i.value ->> 'quantity')::numeric, 1) as quantity,
               jsonb_typeof(i.value -> 'quantity') as quantity_is, (i.others ->> 'reference_id')::uuid as reference_id,
               coalesce(nullif(i.others -> 'metadata', 'null'), '{}') as metadata, i.others ->> 'idempotency_key' as key,
@@ -116,14 +118,14 @@ begin
           case
             when jsonb_typeof(r.item) <> 'object' then 'request: must be a JSON object'
             when r.item - c_fields <> '{}' then 'request: must have no fields but ' || array_to_string(c_fields, ', ')
-            when (r.item ->> 'user_id' ~ c_uuid) is not true then 'user_id: must be a UUID'
+            when (jsonb_typeof(r.item -> 'user_id') = 'string' and r.item ->> 'user_id' ~ c_uuid) is not true then 'user_id: must be a UUID'
             when (jsonb_typeof(r.item -> 'action_type') = 'string' and length(r.item ->> 'action_type') between 1 and 100) is not true
               then 'action_type: must have 1 to 100 characters'
             when jsonb_typeof(r.item -> 'quantity') not in ('number', 'null') then 'quantity: must be a number'
             when (r.item ->> 'quantity')::numeric <= 0 then 'quantity: must be greater than zero'
             when (r.item ->> 'quantity')::numeric > 1000000000 then 'quantity: must be at most 1000000000'
             when scale(trim_scale((r.item ->> 'quantity')::numeric)) > 6 then 'quantity: must have at most 6 decimals'
-            when r.item ->> 'reference_id' !~ c_uuid then 'reference_id: must be a UUID'
+            when jsonb_typeof(r.item -> 'reference_id') not in ('string', 'null') or r.item ->> 'reference_id' !~ c_uuid then 'reference_id: must be a UUID'
             when jsonb_typeof(r.item -> 'metadata') not in ('object', 'null') then 'metadata: must be a JSON object'
             when octet_length(r.item ->> 'metadata') > 16384 then 'metadata: must be at most 16 KB'
             when jsonb_typeof(r.item -> 'idempotency_key') not in ('string', 'null')

@@ -42,8 +42,8 @@ begin
           # hash_numeric_extended(300000000000000 + l.balance_after - l.amount, l.entry_no - 1)) as chain,
         bool_and((l.amount = case when l.quantity = 1 then -l.unit_price else -round(l.unit_price * l.quantity, 6) end and l.amount <= 0) is true)
           as is_priced,
-        0::bigint as row_keys, 0::bigint as rows, bool_and(l.key_hash is not distinct from credits.key_hash(l.user_id, coalesce(l.row_id, l.idempotency_key)))
-          as is_found
+        0::bigint as row_keys, 0::bigint as rows, bool_and(l.key_hash is not distinct from credits.key_hash(l.user_id, coalesce(l.row_id, l.idempotency_key))
+          and (l.row_source is null) = (l.row_id is null)) as is_found
       from credits.credit_ledger l
       left join credits.usage_rollups r on r.user_id = l.user_id and r.credit_type = l.credit_type
       where l.user_id between p_from and p_to and l.kind <> 'opening'
@@ -356,11 +356,13 @@ begin
     ) r on r.user_id = w.user_id and r.credit_type = w.credit_type
     where w.next_due_at > least(w.next_reset_at, g.due_at, r.due_at)
     union all
-    select l.user_id, l.credit_type, format('hash of the key of entry %s', l.entry_no),
-      credits.key_hash(l.user_id, coalesce(l.row_id, l.idempotency_key))::text, l.key_hash::text
+    select l.user_id, l.credit_type, format('row and hash of the key of entry %s', l.entry_no),
+      concat_ws(' ', coalesce(l.row_source, 'a source'), 'with', credits.key_hash(l.user_id, coalesce(l.row_id, l.idempotency_key))),
+      concat_ws(' ', l.row_source, 'with', l.key_hash)
     from books b
     join credits.credit_ledger l on l.user_id = b.user_id and l.credit_type = b.credit_type
-    where not b.is_found and l.key_hash is distinct from credits.key_hash(l.user_id, coalesce(l.row_id, l.idempotency_key))
+    where not b.is_found and (l.key_hash is distinct from credits.key_hash(l.user_id, coalesce(l.row_id, l.idempotency_key))
+      or (l.row_source is null) <> (l.row_id is null))
     union all
     select e.user_id, e.credit_type, format('row %s of %s is charged more than once', e.row_id, e.row_source), 'one entry', 'entries ' || string_agg(e.entry_no::text, ', ')
     from entries e
