@@ -90,7 +90,7 @@ comment on function credits.deduct_credits_for_action(uuid, text, numeric, uuid,
   'unknown_account, account_suspended, unknown_action, inactive_action), error, action_type, action_name, required, available (before the charge), '
   'limit, used and limit_period (of limit_reached), and on success credits_deducted, balance_before, balance_after, log_id (the entry number) and '
   'replayed. A decline of an account leaves a notification. With an idempotency key the same request (action, quantity, reference; not the metadata) '
-  'charges once in 30 days and then returns the stored result; a decline is not stored, so a later try may succeed. Locks the wallet row first, by '
+  'charges once in 30 days and then returns the first result, as its entry tells it; a decline is not stored, so a later try may succeed. Locks the wallet row first, by '
   'the update that takes the amount or FOR NO KEY UPDATE, and reads grants and keys after that, or proves under the lock that what it read before '
   'still holds: so of two callers the second sees all that the first one did. Raises UC001 for malformed arguments, UC201 for a key used for another '
   'request; 40001 (at REPEATABLE READ and above) and 40P01 are to be retried.';

@@ -47,6 +47,6 @@ comment on column credits.credit_ledger.counted_in is
 comment on column credits.credit_ledger.actor is 'The transaction setting credits.actor: on whose behalf the session role acted.';
 
 -- What was charged once must not be charged again: the identity of an application's row, for ever, or a caller's key. Looked for under the wallet's lock,
--- or proven under it. The hash is a fifth of the size, and the one way to find a key: by an index with the user's id in it the planner, while it has no
+-- or proven under it. The hash is a fraction of the size, and the one way to find a key: by an index with the user's id in it the planner, while it has no
 -- statistics, might as well read all entries of the user. Charges without a key are not in it.
 create index credit_ledger_keys on credits.credit_ledger (key_hash) where key_hash is not null;
