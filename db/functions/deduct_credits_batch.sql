@@ -20,29 +20,17 @@ declare
   c_uuid constant text := '^(([0-9a-fA-F]{4}-?){7}[0-9a-fA-F]{4}|\{([0-9a-fA-F]{4}-?){7}[0-9a-fA-F]{4}\})$';
   v_now timestamptz;
   v_actor text := credits.actor();
+  -- By request, where it is not among the usual: its outcome.
   v_results jsonb[];
   v_row record;
   v_is_busy boolean;
   v_is_well_formed boolean;
-  -- The well-formed requests, by wallet and then in their order; the sums are those of their wallet.
-  v_numbers integer[];
-  v_users uuid[];
-  v_credit_types text[];
-  v_actions text[];
-  v_quantities numeric[];
-  v_references uuid[];
-  v_metadata jsonb[];
-  v_keys text[];
-  v_actors text[];
-  v_outcomes jsonb[];
-  v_prices numeric[];
-  v_amounts numeric[];
-  v_running numeric[];
-  v_totals numeric[];
-  v_positions integer[];
-  v_counts integer[];
-  v_wallet_nos integer[];
-  -- The wallets, by number: whether each is locked and, where all of its requests are usual, what they begin from.
+  -- The well-formed requests, wallet by wallet, those of each in their order.
+  v_requests credits.charge_request[];
+  v_request credits.charge_request;
+  v_wallet_no integer;
+  -- The wallets, in the same order: where their requests begin, whether each is locked and, where all of its requests are usual, what they begin from.
+  v_firsts integer[];
   v_is_locked boolean[];
   v_entry_nos bigint[];
   v_places tid[];
@@ -50,6 +38,9 @@ declare
   v_remaining numeric[];
   v_grant_nos bigint[];
   v_times timestamptz[];
+  -- The usual requests and their outcomes.
+  v_numbers integer[];
+  v_usual_results jsonb[];
 begin
   perform credits.check_argument(jsonb_typeof(p_requests) = 'array', 'p_requests', 'must be a JSON array');
   perform credits.check_argument(jsonb_array_length(p_requests) between 1 and 10000, 'p_requests', 'must have 1 to 10000 elements');
@@ -58,24 +49,19 @@ begin
   -- Usually all requests are well-formed, which costs little to see. If one is not, each is looked at, and the others are read again.
   loop
     begin
-      select array_agg(s.n), array_agg(s.user_id), array_agg(s.credit_type),
-        array_agg(s.action_type), array_agg(s.quantity), array_agg(s.reference_id),
-        array_agg(s.metadata), array_agg(s.key), array_agg(s.actor), array_agg(s.usual_outcome),
-        array_agg(s.usual_price), array_agg(s.amount), array_agg(s.running),
-        array_agg(s.total), array_agg(s.position), array_agg(s.entries), array_agg(s.wallet_no), coalesce(bool_and(s.is_well_formed), true)
-      into v_numbers, v_users, v_credit_types, v_actions, v_quantities, v_references, v_metadata, v_keys, v_actors, v_outcomes, v_prices, v_amounts,
-        v_running, v_totals, v_positions, v_counts, v_wallet_nos, v_is_well_formed
+      select array_agg(row(s.n, s.user_id, s.credit_type, s.action_type, s.quantity, s.reference_id, s.metadata, s.key, s.actor, s.usual_outcome,
+          s.usual_price, s.amount, s.position, s.running, s.is_last)::credits.charge_request),
+        coalesce(bool_and(s.is_well_formed), true)
+      into v_requests, v_is_well_formed
       from (
         select q.*,
           row_number() over so_far as position,
           sum(q.amount) over so_far as running,
-          -- Null, which fits no wallet, where one request has no usual amount.
-          case when bool_and(q.amount is not null) over whole_wallet then sum(q.amount) over whole_wallet end as total,
-          count(*) over whole_wallet as entries,
-          dense_rank() over (order by q.user_id, q.credit_type) as wallet_no
+          lead(q.n) over so_far is null as is_last
         from (
           select r.*, coalesce(c.credit_type, (credits.cost_of(r.action_type)).credit_type) as credit_type, c.usual_outcome, c.usual_price,
-            case when c.usual_price * r.quantity <= 1000000000 then trim_scale(credits.amount_of(c.usual_price, r.quantity)) end as amount,
+            -- Where there is no usual one, more than any wallet has.
+            case when c.usual_price * r.quantity <= 1000000000 then trim_scale(credits.amount_of(c.usual_price, r.quantity)) else 'infinity' end as amount,
             (r.user_id is not null and r.user_id_is = 'string' and r.action_type_is = 'string' and length(r.action_type) between 1 and 100
               and coalesce(r.quantity_is in ('number', 'null'), true)
               and (r.quantity = 1 or r.quantity > 0 and r.quantity <= 1000000000 and scale(trim_scale(r.quantity)) <= 6)
@@ -102,8 +88,7 @@ begin
           ) r
           left join credits.credit_costs c on c.action_type = r.action_type
         ) q
-        window whole_wallet as (partition by q.user_id, q.credit_type),
-          so_far as (partition by q.user_id, q.credit_type order by q.n rows unbounded preceding)
+        window so_far as (partition by q.user_id, q.credit_type order by q.n rows unbounded preceding)
         order by q.user_id, q.credit_type, q.n
       ) s;
       exit when v_is_well_formed;
@@ -147,40 +132,43 @@ begin
   -- those that are charged one by one. The time was read before this may have waited, so a wallet is usual only if nothing is due soon.
   v_now := credits.clock_now();
   if p_wait then
-    select array_agg(l.entry_no is not null), array_agg(case when l.is_usual then l.entry_no end), array_agg(l.place),
+    select array_agg(l.first_i), array_agg(l.entry_no is not null), array_agg(case when l.is_usual then l.entry_no end), array_agg(l.place),
       array_agg(l.balance), array_agg(l.open_remaining), array_agg(l.open_grant_no), array_agg(greatest(v_now, l.last_entry_at))
-    into v_is_locked, v_entry_nos, v_places, v_balances, v_remaining, v_grant_nos, v_times
+    into v_firsts, v_is_locked, v_entry_nos, v_places, v_balances, v_remaining, v_grant_nos, v_times
     from (
-      select w.*, w.is_active and w.debt = 0 and w.open_remaining > r.total and w.next_due_at > v_now + interval '1 hour' as is_usual
-      from unnest(v_users, v_credit_types, v_totals, v_positions) with ordinality as r (user_id, credit_type, total, position, i)
+      select w.*, r.ordinality::integer - r.position + 1 as first_i,
+        w.is_active and w.debt = 0 and w.open_remaining > r.running and w.next_due_at > v_now + interval '1 hour' as is_usual
+      from unnest(v_requests) with ordinality as r
       left join lateral (
         select w.ctid as place, w.* from credits.wallets w where w.user_id = r.user_id and w.credit_type = r.credit_type for no key update of w
       ) w on true
-      where r.position = 1
-      order by r.i
+      where r.is_last
+      order by r.ordinality
     ) l;
   else
-    select array_agg(l.entry_no is not null), array_agg(case when l.is_usual then l.entry_no end), array_agg(l.place),
+    select array_agg(l.first_i), array_agg(l.entry_no is not null), array_agg(case when l.is_usual then l.entry_no end), array_agg(l.place),
       array_agg(l.balance), array_agg(l.open_remaining), array_agg(l.open_grant_no), array_agg(greatest(v_now, l.last_entry_at))
-    into v_is_locked, v_entry_nos, v_places, v_balances, v_remaining, v_grant_nos, v_times
+    into v_firsts, v_is_locked, v_entry_nos, v_places, v_balances, v_remaining, v_grant_nos, v_times
     from (
-      select w.*, w.is_active and w.debt = 0 and w.open_remaining > r.total and w.next_due_at > v_now + interval '1 hour' as is_usual
-      from unnest(v_users, v_credit_types, v_totals, v_positions) with ordinality as r (user_id, credit_type, total, position, i)
+      select w.*, r.ordinality::integer - r.position + 1 as first_i,
+        w.is_active and w.debt = 0 and w.open_remaining > r.running and w.next_due_at > v_now + interval '1 hour' as is_usual
+      from unnest(v_requests) with ordinality as r
       left join lateral (
         select w.ctid as place, w.* from credits.wallets w where w.user_id = r.user_id and w.credit_type = r.credit_type for no key update of w skip locked
       ) w on true
-      where r.position = 1
-      order by r.i
+      where r.is_last
+      order by r.ordinality
     ) l;
   end if;
 
   -- Keys are read under the locks.
-  if cardinality(array_remove(v_keys, null)) > 0 then
+  if exists (select from unnest(v_requests) r where r.key is not null) then
     for v_row in
       select distinct r.wallet_no
       from (
-        select r.*, row_number() over (partition by r.wallet_no, r.key) as use_of_key
-        from unnest(v_wallet_nos, v_users, v_credit_types, v_keys) as r (wallet_no, user_id, credit_type, key)
+        select r.*, width_bucket(r.ordinality::integer, v_firsts) as wallet_no,
+          row_number() over (partition by r.user_id, r.credit_type, r.key) as use_of_key
+        from unnest(v_requests) with ordinality as r
         where r.key is not null
       ) r
       where r.use_of_key > 1
@@ -203,75 +191,83 @@ begin
   end if;
 
   -- The usual wallets at once: nothing is due, the open slice of a grant covers all their requests, no key was used before.
-  for v_row in
-    with q as materialized (
-      select r.n, r.user_id, r.credit_type, r.action_type, r.quantity, r.reference_id, r.metadata, r.key, r.actor, r.price, r.amount, r.total, r.position,
-        r.entries, r.wallet_no, r.entry_no, r.balance, v_times[r.wallet_no] as at,
-        case when r.quantity = 1 then r.outcome else r.outcome || jsonb_build_object('required', r.amount, 'credits_deducted', r.amount) end
-          || jsonb_build_object('available', trim_scale(r.balance + r.amount), 'balance_before', trim_scale(r.balance + r.amount),
-            'balance_after', trim_scale(r.balance), 'log_id', r.entry_no) as result
+  with q as materialized (
+    select r.*,
+      case when r.quantity = 1 then r.usual_outcome else r.usual_outcome || jsonb_build_object('required', r.amount, 'credits_deducted', r.amount) end
+        || jsonb_build_object('available', trim_scale(r.balance + r.amount), 'balance_before', trim_scale(r.balance + r.amount),
+          'balance_after', trim_scale(r.balance), 'log_id', r.entry_no) as result
+    from (
+      select r.*, v_entry_nos[r.wallet_no] + r.position as entry_no, v_balances[r.wallet_no] - r.running as balance, v_times[r.wallet_no] as at
       from (
-        select r.*, v_entry_nos[r.wallet_no] + r.position as entry_no, v_balances[r.wallet_no] - r.running as balance
-        from unnest(v_numbers, v_users, v_credit_types, v_actions, v_quantities, v_references, v_metadata, v_keys, v_actors, v_outcomes, v_prices,
-            v_amounts, v_running, v_totals, v_positions, v_counts, v_wallet_nos)
-          as r (n, user_id, credit_type, action_type, quantity, reference_id, metadata, key, actor, outcome, price, amount, running, total, position,
-            entries, wallet_no)
-        where v_entry_nos[r.wallet_no] is not null
+        select r.*, width_bucket(r.ordinality::integer, v_firsts) as wallet_no
+        from unnest(v_requests) with ordinality as r
         offset 0
       ) r
-    ), u as (
-      update credits.wallets w
-      set balance = q.balance,
-        entry_no = q.entry_no,
-        change_no = w.change_no + q.entries,
-        last_entry_at = q.at,
-        open_remaining = v_remaining[q.wallet_no] - q.total
-      from q
-      -- Locked, it is where it was found.
-      where q.position = q.entries and w.ctid = v_places[q.wallet_no] and w.user_id = q.user_id and w.credit_type = q.credit_type
-    ), l as (
-      insert into credits.credit_ledger
-        (user_id, credit_type, entry_no, created_at, kind, amount, balance_after, action_type, unit_price, quantity, grant_no, idempotency_key,
-          key_hash, reference_id, actor, session_role, metadata)
-      select q.user_id, q.credit_type, q.entry_no, q.at, 'usage', -q.amount, q.balance, q.action_type, q.price, q.quantity,
-        v_grant_nos[q.wallet_no], q.key, credits.key_hash(q.user_id, q.key), q.reference_id, q.actor, session_user, q.metadata
-      from q
-    )
-    select q.n, q.result from q
-  loop
-    v_results[v_row.n] := v_row.result;
-  end loop;
+      where v_entry_nos[r.wallet_no] is not null
+      offset 0
+    ) r
+  ), u as (
+    update credits.wallets w
+    set balance = q.balance,
+      entry_no = q.entry_no,
+      change_no = w.change_no + q.position,
+      last_entry_at = q.at,
+      open_remaining = v_remaining[q.wallet_no] - q.running
+    from q
+    -- Locked, it is where it was found.
+    where q.is_last and w.ctid = v_places[q.wallet_no] and w.user_id = q.user_id and w.credit_type = q.credit_type
+  ), l as (
+    insert into credits.credit_ledger
+      (user_id, credit_type, entry_no, created_at, kind, amount, balance_after, action_type, unit_price, quantity, grant_no, idempotency_key,
+        key_hash, reference_id, actor, session_role, metadata)
+    select q.user_id, q.credit_type, q.entry_no, q.at, 'usage', -q.amount, q.balance, q.action_type, q.price, q.quantity,
+      v_grant_nos[q.wallet_no], q.key, credits.key_hash(q.user_id, q.key), q.reference_id, q.actor, session_user, q.metadata
+    from q
+  )
+  select array_agg(q.n), array_agg(q.result) into v_numbers, v_usual_results from q;
 
-  -- All others one after the other, as if called so; what would raise an error there is an outcome here.
-  for i in 1 .. coalesce(cardinality(v_numbers), 0) loop
-    continue when v_results[v_numbers[i]] is not null;
-    -- Without a lock it is somebody else's, unless there is no wallet yet: the charge opens it, and has it locked from there on.
-    if v_positions[i] = 1 then
-      v_is_busy := not p_wait and not v_is_locked[v_wallet_nos[i]]
-        and exists (select from credits.wallets w where w.user_id = v_users[i] and w.credit_type = v_credit_types[i]);
-      if not v_is_locked[v_wallet_nos[i]] and not v_is_busy then
-        -- Opening it would wait for whoever has locked the account.
-        if not p_wait then
-          perform from credits.accounts a where a.user_id = v_users[i] for no key update skip locked;
-          v_is_busy := not found and exists (select from credits.accounts a where a.user_id = v_users[i]);
-        end if;
-        -- Its keys are read under its lock, too.
-        if not v_is_busy then
-          perform credits.lock_wallet(v_users[i], v_credit_types[i]);
+  -- What is not usual one after the other, as if called so; what would raise an error there is an outcome here.
+  if array_position(v_entry_nos, null) is not null then
+    for i in 1 .. cardinality(v_requests) loop
+      v_wallet_no := width_bucket(i, v_firsts);
+      continue when v_entry_nos[v_wallet_no] is not null;
+      v_request := v_requests[i];
+      -- Without a lock it is somebody else's, unless there is no wallet yet: the charge opens it, and has it locked from there on.
+      if v_request.position = 1 then
+        v_is_busy := not p_wait and not v_is_locked[v_wallet_no]
+          and exists (select from credits.wallets w where w.user_id = v_request.user_id and w.credit_type = v_request.credit_type);
+        if not v_is_locked[v_wallet_no] and not v_is_busy then
+          -- Opening it would wait for whoever has locked the account.
+          if not p_wait then
+            perform from credits.accounts a where a.user_id = v_request.user_id for no key update skip locked;
+            v_is_busy := not found and exists (select from credits.accounts a where a.user_id = v_request.user_id);
+          end if;
+          -- Its keys are read under its lock, too.
+          if not v_is_busy then
+            perform credits.lock_wallet(v_request.user_id, v_request.credit_type);
+          end if;
         end if;
       end if;
-    end if;
-    if v_is_busy then
-      v_results[v_numbers[i]] := credits.outcome('busy', '{}');
-      continue;
-    end if;
-    perform set_config('credits.actor', coalesce(v_actors[i], ''), true);
-    v_results[v_numbers[i]] := coalesce(
-      credits.refuse_request(v_users[i], v_credit_types[i], v_actions[i], v_quantities[i], v_references[i], v_keys[i]),
-      credits.charge(v_users[i], v_actions[i], v_quantities[i], v_references[i], v_metadata[i], 'caller', v_keys[i]));
-  end loop;
-  perform set_config('credits.actor', coalesce(v_actor, ''), true);
-  return query select r.n::integer, r.result from unnest(v_results) with ordinality as r (result, n);
+      if v_is_busy then
+        v_results[v_request.n] := credits.outcome('busy', '{}');
+        continue;
+      end if;
+      perform set_config('credits.actor', coalesce(v_request.actor, ''), true);
+      v_results[v_request.n] := coalesce(
+        credits.refuse_request(v_request.user_id, v_request.credit_type, v_request.action_type, v_request.quantity, v_request.reference_id, v_request.key),
+        credits.charge(v_request.user_id, v_request.action_type, v_request.quantity, v_request.reference_id, v_request.metadata, 'caller', v_request.key));
+    end loop;
+    perform set_config('credits.actor', coalesce(v_actor, ''), true);
+  end if;
+
+  return query
+    select r.n, r.result
+    from (
+      select u.n, u.result from unnest(v_numbers, v_usual_results) as u (n, result)
+      union all
+      select o.n::integer, o.result from unnest(v_results) with ordinality as o (result, n) where o.result is not null
+    ) r
+    order by r.n;
 end
 $$;
 

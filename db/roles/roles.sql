@@ -63,9 +63,9 @@ begin
 
   -- Scripts run as the migrating user; what they made belongs to the owner role.
   for v_item in
-    select format('alter %s %s owner to %I', case c.relkind when 'v' then 'view' else 'table' end, c.oid::regclass, c_owner) as command
+    select format('alter %s %s owner to %I', case c.relkind when 'v' then 'view' when 'c' then 'type' else 'table' end, c.oid::regclass, c_owner) as command
     from pg_catalog.pg_class c
-    where c.relnamespace = 'credits'::regnamespace and c.relkind in ('r', 'v', 'p') and c.relowner <> c_owner::regrole
+    where c.relnamespace = 'credits'::regnamespace and c.relkind in ('r', 'v', 'p', 'c') and c.relowner <> c_owner::regrole
     union all
     select format('alter function %s owner to %I', p.oid::regprocedure, c_owner)
     from pg_catalog.pg_proc p

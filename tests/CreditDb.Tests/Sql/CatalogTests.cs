@@ -24,7 +24,7 @@ public sealed partial class CatalogTests(TestDatabase db) : IClassFixture<TestDa
         """
         select oid::regprocedure::text from pg_proc where pronamespace = 'credits'::regnamespace and proowner <> 'creditdb_owner'::regrole
         union all
-        select oid::regclass::text from pg_class where relnamespace = 'credits'::regnamespace and relkind in ('r', 'v') and relowner <> 'creditdb_owner'::regrole
+        select oid::regclass::text from pg_class where relnamespace = 'credits'::regnamespace and relkind in ('r', 'v', 'c') and relowner <> 'creditdb_owner'::regrole
         union all
         select rolname from pg_roles where rolname like 'creditdb\_%' and rolcanlogin and rolname in ('creditdb_owner', 'creditdb_app', 'creditdb_admin', 'creditdb_reader', 'creditdb_user')
         """);
@@ -48,13 +48,16 @@ public sealed partial class CatalogTests(TestDatabase db) : IClassFixture<TestDa
         """);
 
     [Fact]
-    public async Task Every_function_table_and_view_has_a_comment() => await None(
+    public async Task Every_function_table_view_and_type_has_a_comment() => await None(
         """
         select oid::regprocedure::text from pg_proc where pronamespace = 'credits'::regnamespace and obj_description(oid, 'pg_proc') is null
         union all
         select oid::regclass::text from pg_class
         where relnamespace = 'credits'::regnamespace and relkind in ('r', 'v') and obj_description(oid, 'pg_class') is null
           and relname not in ('schemaversions', 'applied_objects')
+        union all
+        select typname::text from pg_type t join pg_class c on c.oid = t.typrelid
+        where t.typnamespace = 'credits'::regnamespace and c.relkind = 'c' and obj_description(t.oid, 'pg_type') is null
         """);
 
     [Fact]

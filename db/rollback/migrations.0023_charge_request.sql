@@ -1,0 +1,1 @@
+drop type credits.charge_request cascade;
