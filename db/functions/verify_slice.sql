@@ -18,6 +18,7 @@ set jit = off
 set work_mem = '64MB'
 -- Nothing here is worth sorting, but the planner takes the groups for many.
 set enable_sort = off
+set enable_incremental_sort = off
 set enable_mergejoin = off
 as $$
 #variable_conflict use_column

@@ -1,32 +1,38 @@
+using System.Diagnostics;
 using System.Text.Json;
-using CreditDb.Host;
 using CreditDb.Host.Access;
-using Spectre.Console;
 
 namespace CreditDb.Benchmarks;
 
-/// <summary>The host over the run's database, on a real port, and a service that calls it.</summary>
+/// <summary>The host over the run's database, in a process of its own as in production, and a service that calls it.</summary>
 internal sealed class BenchHost : IAsyncDisposable
 {
-    private readonly Database _database;
-    private readonly WebApplication _app;
+    private readonly Process _process;
 
     private readonly HttpCaller _caller;
 
-    private BenchHost(Database database, WebApplication app, HttpCaller caller) => (_database, _app, _caller) = (database, app, caller);
+    private BenchHost(Process process, HttpCaller caller) => (_process, _caller) = (process, caller);
 
     public static async Task<BenchHost> StartAsync(BenchServer server, CancellationToken ct)
     {
-        var builder = HostApp.CreateBuilder(
-        [
-            $"--ConnectionStrings:CreditDb={server.ConnectionString}", "--Urls=http://127.0.0.1:0", "--Access:KeyRequestsPerSecond=1000000",
-            "--Logging:LogLevel:Default=Warning",
-        ]);
-        var database = await Database.StartAsync(builder.Configuration, AnsiConsole.Create(new AnsiConsoleSettings { Out = new AnsiConsoleOutput(TextWriter.Null) }), ct);
-        var app = HostApp.Build(builder, database);
-        await app.StartAsync(ct);
-        var key = await app.Services.GetRequiredService<ApiKeys>().CreateAsync($"benchmark {Guid.NewGuid()}", ["service"], null, null, "benchmark", ct);
-        return new BenchHost(database, app, new HttpCaller(new Uri(app.Urls.First()), key.Key));
+        using var keys = new ApiKeys(new SqlCaller(server.Source, null, null));
+        var key = await keys.CreateAsync("benchmark", ["service"], null, null, "benchmark", ct);
+        var start = new ProcessStartInfo(
+            "dotnet",
+            [typeof(ApiKeys).Assembly.Location, "serve", "--Urls=http://127.0.0.1:0", "--Access:KeyRequestsPerSecond=1000000", "--Logging:LogLevel:Default=Error"])
+        {
+            RedirectStandardOutput = true,
+        };
+        start.Environment["ConnectionStrings__CreditDb"] = server.ConnectionString;
+        var process = Process.Start(start)!;
+        const string address = "  HTTP     ";
+        string? line;
+        do
+            line = await process.StandardOutput.ReadLineAsync(ct) ?? throw new InvalidOperationException("The host did not start.");
+        while (!line.StartsWith(address, StringComparison.Ordinal));
+        // It says little more, which nobody needs; a full pipe would stop it.
+        _ = process.StandardOutput.ReadToEndAsync(CancellationToken.None);
+        return new BenchHost(process, new HttpCaller(new Uri(line[address.Length..]), key.Key));
     }
 
     public async Task<int> DeductAsync(Guid user, CancellationToken ct) =>
@@ -47,8 +53,8 @@ internal sealed class BenchHost : IAsyncDisposable
     public async ValueTask DisposeAsync()
     {
         _caller.Dispose();
-        await _app.StopAsync();
-        await _app.DisposeAsync();
-        await _database.DisposeAsync();
+        _process.Kill();
+        await _process.WaitForExitAsync();
+        _process.Dispose();
     }
 }

@@ -24,7 +24,7 @@ internal sealed record Contest(string Title, IReadOnlyList<Contestant> Contestan
             foreach (var contestant in rounds > 1 ? Contestants : [])
             {
                 task.Description = Markup.Escape($"{Title}: warm up");
-                await contestant.RunAsync(TimeSpan.FromSeconds(1), ct);
+                await contestant.RunAsync(time, ct);
             }
 
             for (var round = 0; round < rounds; round++)
