@@ -2,7 +2,22 @@ create or replace function credits.deduct_credits_batch(
   p_requests jsonb,
   p_wait boolean default true
 )
-returns table (request_no integer, result jsonb)
+returns table (
+  request_no integer,
+  success boolean,
+  code text,
+  error text,
+  action_type text,
+  action_name text,
+  required numeric,
+  available numeric,
+  credits_deducted numeric,
+  balance_before numeric,
+  balance_after numeric,
+  log_id bigint,
+  replayed boolean,
+  details jsonb
+)
 language plpgsql
 volatile
 security definer
@@ -16,6 +31,7 @@ set jit = off
 as $$
 declare
   c_fields constant text[] := '{user_id,action_type,quantity,reference_id,metadata,idempotency_key,actor}';
+  c_columns constant text[] := '{success,code,error,action_type,action_name,required,available,credits_deducted,balance_before,balance_after,log_id,replayed}';
   -- As the type reads it.
   c_uuid constant text := '^(([0-9a-fA-F]{4}-?){7}[0-9a-fA-F]{4}|\{([0-9a-fA-F]{4}-?){7}[0-9a-fA-F]{4}\})$';
   v_now timestamptz;
@@ -38,9 +54,6 @@ declare
   v_remaining numeric[];
   v_grant_nos bigint[];
   v_times timestamptz[];
-  -- The usual requests and their outcomes.
-  v_numbers integer[];
-  v_usual_results jsonb[];
 begin
   perform credits.check_argument(jsonb_typeof(p_requests) = 'array', 'p_requests', 'must be a JSON array');
   perform credits.check_argument(jsonb_array_length(p_requests) between 1 and 10000, 'p_requests', 'must have 1 to 10000 elements');
@@ -49,7 +62,7 @@ begin
   -- Usually all requests are well-formed, which costs little to see. If one is not, each is looked at, and the others are read again.
   loop
     begin
-      select array_agg(row(s.n, s.user_id, s.credit_type, s.action_type, s.quantity, s.reference_id, s.metadata, s.key, s.actor, s.usual_outcome,
+      select array_agg(row(s.n, s.user_id, s.credit_type, s.action_type, s.quantity, s.reference_id, s.metadata, s.key, s.actor, s.action_name,
           s.usual_price, s.amount, s.position, s.running, s.is_last)::credits.charge_request),
         coalesce(bool_and(s.is_well_formed), true)
       into v_requests, v_is_well_formed
@@ -59,7 +72,7 @@ begin
           sum(q.amount) over so_far as running,
           lead(q.n) over so_far is null as is_last
         from (
-          select r.*, coalesce(c.credit_type, (credits.cost_of(r.action_type)).credit_type) as credit_type, c.usual_outcome, c.usual_price,
+          select r.*, coalesce(c.credit_type, (credits.cost_of(r.action_type)).credit_type) as credit_type, c.action_name, c.usual_price,
             -- Where there is no usual one, more than any wallet has.
             case when c.usual_price * r.quantity <= 1000000000 then trim_scale(credits.amount_of(c.usual_price, r.quantity)) else 'infinity' end as amount,
             (r.user_id is not null and r.user_id_is = 'string' and r.action_type_is = 'string' and length(r.action_type) between 1 and 100
@@ -192,20 +205,13 @@ begin
 
   -- The usual wallets at once: nothing is due, the open slice of a grant covers all their requests, no key was used before.
   with q as materialized (
-    select r.*,
-      case when r.quantity = 1 then r.usual_outcome else r.usual_outcome || jsonb_build_object('required', r.amount, 'credits_deducted', r.amount) end
-        || jsonb_build_object('available', trim_scale(r.balance + r.amount), 'balance_before', trim_scale(r.balance + r.amount),
-          'balance_after', trim_scale(r.balance), 'log_id', r.entry_no) as result
+    select r.*, v_entry_nos[r.wallet_no] + r.position as entry_no, v_balances[r.wallet_no] - r.running as balance, v_times[r.wallet_no] as at
     from (
-      select r.*, v_entry_nos[r.wallet_no] + r.position as entry_no, v_balances[r.wallet_no] - r.running as balance, v_times[r.wallet_no] as at
-      from (
-        select r.*, width_bucket(r.ordinality::integer, v_firsts) as wallet_no
-        from unnest(v_requests) with ordinality as r
-        offset 0
-      ) r
-      where v_entry_nos[r.wallet_no] is not null
+      select r.*, width_bucket(r.ordinality::integer, v_firsts) as wallet_no
+      from unnest(v_requests) with ordinality as r
       offset 0
     ) r
+    where v_entry_nos[r.wallet_no] is not null
   ), u as (
     update credits.wallets w
     set balance = q.balance,
@@ -216,15 +222,13 @@ begin
     from q
     -- Locked, it is where it was found.
     where q.is_last and w.ctid = v_places[q.wallet_no] and w.user_id = q.user_id and w.credit_type = q.credit_type
-  ), l as (
-    insert into credits.credit_ledger
-      (user_id, credit_type, entry_no, created_at, kind, amount, balance_after, action_type, unit_price, quantity, grant_no, idempotency_key,
-        key_hash, reference_id, actor, session_role, metadata)
-    select q.user_id, q.credit_type, q.entry_no, q.at, 'usage', -q.amount, q.balance, q.action_type, q.price, q.quantity,
-      v_grant_nos[q.wallet_no], q.key, credits.key_hash(q.user_id, q.key), q.reference_id, q.actor, session_user, q.metadata
-    from q
   )
-  select array_agg(q.n), array_agg(q.result) into v_numbers, v_usual_results from q;
+  insert into credits.credit_ledger
+    (user_id, credit_type, entry_no, created_at, kind, amount, balance_after, action_type, unit_price, quantity, grant_no, idempotency_key,
+      key_hash, reference_id, actor, session_role, metadata)
+  select q.user_id, q.credit_type, q.entry_no, q.at, 'usage', -q.amount, q.balance, q.action_type, q.price, q.quantity,
+    v_grant_nos[q.wallet_no], q.key, credits.key_hash(q.user_id, q.key), q.reference_id, q.actor, session_user, q.metadata
+  from q;
 
   -- What is not usual one after the other, as if called so; what would raise an error there is an outcome here.
   if array_position(v_entry_nos, null) is not null then
@@ -261,11 +265,26 @@ begin
   end if;
 
   return query
-    select r.n, r.result
+    select *
     from (
-      select u.n, u.result from unnest(v_numbers, v_usual_results) as u (n, result)
+      select r.n, true, 'ok', null::text, r.action_type, r.action_name, r.amount, trim_scale(r.balance + r.amount), r.amount,
+        trim_scale(r.balance + r.amount), trim_scale(r.balance), v_entry_nos[r.wallet_no] + r.position, false, null::jsonb
+      from (
+        select r.*, v_balances[r.wallet_no] - r.running as balance
+        from (
+          select r.*, width_bucket(r.ordinality::integer, v_firsts) as wallet_no
+          from unnest(v_requests) with ordinality as r
+          offset 0
+        ) r
+        where v_entry_nos[r.wallet_no] is not null
+      ) r
       union all
-      select o.n::integer, o.result from unnest(v_results) with ordinality as o (result, n) where o.result is not null
+      select o.n::integer, r.success, r.code, r.error, r.action_type, r.action_name, r.required, r.available, r.credits_deducted,
+        r.balance_before, r.balance_after, r.log_id, r.replayed, nullif(o.result - c_columns, '{}')
+      from unnest(v_results) with ordinality as o (result, n)
+      cross join lateral jsonb_to_record(o.result) as r (success boolean, code text, error text, action_type text, action_name text, required numeric,
+        available numeric, credits_deducted numeric, balance_before numeric, balance_after numeric, log_id bigint, replayed boolean)
+      where o.result is not null
     ) r
     order by r.n;
 end
@@ -273,7 +292,9 @@ $$;
 
 comment on function credits.deduct_credits_batch(jsonb, boolean) is
   'Charges up to 10,000 requests, each accepted or declined exactly as if deduct_credits_for_action were called for one after the other: an array of '
-  '{user_id, action_type, quantity (1), reference_id, metadata, idempotency_key, actor (the setting credits.actor)}. Returns one row per request, in order: request_no (from 1) and the outcome. '
-  'What that function would raise for one request is its outcome here, and its neighbours are not touched: code invalid_argument (argument, problem), key_reused '
-  'or key_erased. Without p_wait, requests for a wallet that somebody else has locked have code busy. Locks the wallets of all requests first, by user and credit type in ascending order. Raises UC001 for what is no array of 1 to 10,000 '
-  'elements; 40001 (at REPEATABLE READ and above) and 40P01 are to be retried, as a whole.';
+  '{user_id, action_type, quantity (1), reference_id, metadata, idempotency_key, actor (the setting credits.actor)}. Returns one row per request, in order: '
+  'request_no (from 1), the fields of the outcome (null for what it lacks), and as details the fields that few outcomes have (limit, used, limit_period, '
+  'argument, problem). What that function would raise for one request is its outcome here, and its neighbours are not touched: code invalid_argument, '
+  'key_reused or key_erased. Without p_wait, requests for a wallet that somebody else has locked have code busy. Locks the wallets of all requests first, '
+  'by user and credit type in ascending order. Raises UC001 for what is no array of 1 to 10,000 elements; 40001 (at REPEATABLE READ and above) and 40P01 '
+  'are to be retried, as a whole.';

@@ -8,7 +8,7 @@ create type credits.charge_request as (
   metadata jsonb,
   key text,
   actor text,
-  usual_outcome jsonb,
+  action_name text,
   price numeric,
   amount numeric,
   position integer,
@@ -17,5 +17,5 @@ create type credits.charge_request as (
 );
 
 comment on type credits.charge_request is
-  'Internal. The nth request of deduct_credits_batch(), with its usual price and outcome, and its place among those for the same wallet: position, running (sum of '
+  'Internal. The nth request of deduct_credits_batch(), with its usual price, and its place among those for the same wallet: position, running (sum of '
   'the amounts up to it) and whether it is the last. An array of these is read at once, which many arrays of values are not.';

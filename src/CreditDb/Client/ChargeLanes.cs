@@ -154,9 +154,7 @@ internal sealed class ChargeLanes
             {
                 try
                 {
-                    var outcomes = await sql.RowsAsync(
-                        "select result from credits.deduct_credits_batch($1::text::jsonb, $2)", haveKeys ? "of each" : null,
-                        reader => JsonSerializer.Deserialize<Charge>(reader.GetString(0), SqlCaller.Json)!, CancellationToken.None, items.Append(']').ToString(), waits);
+                    var outcomes = await sql.ChargeTogetherAsync(items.Append(']').ToString(), haveKeys, waits, CancellationToken.None);
                     if (outcomes.Count != batch.Count)
                         throw new InvalidOperationException($"{outcomes.Count} outcomes for {batch.Count} requests.");
                     foreach (var (waiting, outcome) in batch.Zip(outcomes))

@@ -28,8 +28,7 @@ public sealed partial class CreditClient
     public Task<List<Charge>> DeductBatchAsync(IEnumerable<ChargeRequest> requests, CancellationToken ct = default)
     {
         var all = requests.ToList();
-        return _sql.RowsAsync("select result from credits.deduct_credits_batch($1)", all.TrueForAll(r => r.IdempotencyKey is not null) ? "of each" : null,
-            reader => JsonSerializer.Deserialize<Charge>(reader.GetString(0), SqlCaller.Json)!, ct, JsonSerializer.SerializeToNode(all, SqlCaller.Json));
+        return _sql.ChargeTogetherAsync(JsonSerializer.Serialize(all, SqlCaller.Json), all.TrueForAll(r => r.IdempotencyKey is not null), waits: true, ct);
     }
 
     /// <summary>Charges a call by its started minutes, once whoever charges it; throws when it is declined.</summary>

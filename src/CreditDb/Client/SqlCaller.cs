@@ -56,6 +56,30 @@ internal sealed class SqlCaller(NpgsqlDataSource source, NpgsqlTransaction? tran
         "select credits.deduct_credits_for_action($1, $2, $3, $4, $5, $6)", request.IdempotencyKey, ct,
         request.UserId, request.ActionType, request.Quantity, request.ReferenceId, request.Metadata ?? [], request.IdempotencyKey);
 
+    /// <summary>Charges many in one call: an outcome each, in their order. Without waiting, those of an account that somebody has locked are busy.</summary>
+    public Task<List<Charge>> ChargeTogetherAsync(string requests, bool haveKeys, bool waits, CancellationToken ct) => RowsAsync(
+        """
+        select success, code, error, action_type, action_name, required, available, credits_deducted, balance_before, balance_after, log_id, replayed, details
+        from credits.deduct_credits_batch($1::text::jsonb, $2)
+        """,
+        haveKeys ? "of each" : null,
+        static reader => (reader.IsDBNull(12) ? new Charge() : JsonSerializer.Deserialize<Charge>(reader.GetString(12), Json)!) with
+        {
+            Success = reader.GetBoolean(0),
+            Code = reader.GetString(1),
+            Error = reader.IsDBNull(2) ? null : reader.GetString(2),
+            ActionType = reader.IsDBNull(3) ? null : reader.GetString(3),
+            ActionName = reader.IsDBNull(4) ? null : reader.GetString(4),
+            Required = reader.IsDBNull(5) ? null : reader.GetDecimal(5),
+            Available = reader.IsDBNull(6) ? null : reader.GetDecimal(6),
+            CreditsDeducted = reader.IsDBNull(7) ? 0 : reader.GetDecimal(7),
+            BalanceBefore = reader.IsDBNull(8) ? null : reader.GetDecimal(8),
+            BalanceAfter = reader.IsDBNull(9) ? null : reader.GetDecimal(9),
+            LogId = reader.IsDBNull(10) ? null : reader.GetInt64(10),
+            Replayed = !reader.IsDBNull(11) && reader.GetBoolean(11),
+        },
+        ct, requests, waits);
+
     public Task<object?> ScalarAsync(string sql, string? key, CancellationToken ct, params object?[] arguments) =>
         RunAsync(sql, key, async (reader, token) => await reader.ReadAsync(token) ? reader.GetValue(0) : null, arguments, ct);
 

@@ -7,7 +7,9 @@ namespace CreditDb.Tests.Sql;
 
 public sealed class DeductBatchTests(TestDatabase db) : IClassFixture<TestDatabase>
 {
-    private const string Batch = "select result from credits.deduct_credits_batch($1::jsonb) order by request_no";
+    /// <summary>The rows as the outcomes of single calls, but for what is null.</summary>
+    private const string Outcomes = "select jsonb_agg(jsonb_strip_nulls(to_jsonb(r) - 'request_no' - 'details') || coalesce(r.details, '{}') order by r.request_no) ";
+    private const string Batch = Outcomes + "from credits.deduct_credits_batch($1::jsonb) r";
 
     /// <summary>Each user has a twin: what a batch does to the one, single calls do to the other.</summary>
     [Fact]
@@ -45,7 +47,7 @@ public sealed class DeductBatchTests(TestDatabase db) : IClassFixture<TestDataba
                 string expected;
                 try
                 {
-                    expected = (await db.Json("select credits.deduct_credits_for_action($1, $2, $3, p_idempotency_key => $4)", twin.B, action, quantity, key)).ToString();
+                    expected = (await db.Json("select jsonb_strip_nulls(credits.deduct_credits_for_action($1, $2, $3, p_idempotency_key => $4))", twin.B, action, quantity, key)).ToString();
                 }
                 catch (PostgresException e) when (e.SqlState == "UC201")
                 {
@@ -88,10 +90,8 @@ public sealed class DeductBatchTests(TestDatabase db) : IClassFixture<TestDataba
     {
         var user = await db.Account(10);
         var neighbour = Request(user, "weekly_report").ToJsonString();
-        var outcomes = await db.Column<string>(
-            "select result::text from credits.deduct_credits_batch($1::jsonb) order by request_no",
-            $"[{neighbour}, {request.Replace("USER", user.ToString(), StringComparison.Ordinal)}, {neighbour}]");
-        var codes = outcomes.Select(o => JsonDocument.Parse(o).RootElement).ToList();
+        var outcomes = await db.Json(Batch, $"[{neighbour}, {request.Replace("USER", user.ToString(), StringComparison.Ordinal)}, {neighbour}]");
+        var codes = outcomes.EnumerateArray().ToList();
         Assert.Equal(["ok", "invalid_argument", "ok"], codes.Select(c => c.Text("code")));
         Assert.Equal(argument, codes[1].Text("argument"));
         Assert.False(codes[1].Flag("success"));
@@ -152,7 +152,7 @@ public sealed class DeductBatchTests(TestDatabase db) : IClassFixture<TestDataba
             // Half of the keys are shared by all batches, so each of those charges once.
             var order = users.OrderBy(_ => Random.Shared.Next()).ToList();
             var requests = new JsonArray([.. order.SelectMany(u => new[] { Request(u, "weekly_report", key: "shared"), Request(u, "send_email") })]);
-            return await c.Json("select jsonb_agg(result order by request_no) from credits.deduct_credits_batch($1::jsonb)", requests.ToJsonString());
+            return await c.Json(Batch, requests.ToJsonString());
         });
         var batches = outcomes.Count(o => o.ValueKind == JsonValueKind.Array);
         Assert.Equal(6, batches);
@@ -178,7 +178,7 @@ public sealed class DeductBatchTests(TestDatabase db) : IClassFixture<TestDataba
                 while (left.Count > 0)
                 {
                     var outcomes = (await connection.Json(
-                        "select jsonb_agg(result order by request_no) from credits.deduct_credits_batch($1::jsonb, false)", new JsonArray([.. left.Select(r => r.DeepClone())]).ToJsonString())).EnumerateArray().ToList();
+                        Outcomes + "from credits.deduct_credits_batch($1::jsonb, false) r", new JsonArray([.. left.Select(r => r.DeepClone())]).ToJsonString())).EnumerateArray().ToList();
                     Assert.All(outcomes, o => Assert.Contains(o.Text("code"), new[] { "ok", "busy" }));
                     left = [.. left.Where((_, n) => outcomes[n].Text("code") == "busy")];
                     Interlocked.Add(ref busy, left.Count);
@@ -216,7 +216,7 @@ public sealed class DeductBatchTests(TestDatabase db) : IClassFixture<TestDataba
         var user = Guid.NewGuid();
         await using var slow = await db.Source.OpenConnectionAsync(TestContext.Current.CancellationToken);
         await slow.Run("select set_config('test.nap', '1', false)");
-        var batch = slow.Json("select jsonb_agg(result) from credits.deduct_credits_batch($1::jsonb, $2)", new JsonArray(Request(first, "send_email"), Request(user, "send_email")).ToJsonString(), waits);
+        var batch = slow.Json(Outcomes + "from credits.deduct_credits_batch($1::jsonb, $2) r", new JsonArray(Request(first, "send_email"), Request(user, "send_email")).ToJsonString(), waits);
         await Task.Delay(500, TestContext.Current.CancellationToken);
         await db.Run("select credits.open_account($1, 'free')", user);
         await db.Run("select credits.deduct_credits_for_action($1, 'send_email')", user);
@@ -240,7 +240,7 @@ public sealed class DeductBatchTests(TestDatabase db) : IClassFixture<TestDataba
         var user = Guid.NewGuid();
         var requests = new JsonArray(Request(user, "send_email"), Request(user, "send_email"), Request(user, "send_email"));
 
-        var results = await db.Json("select jsonb_agg(result) from credits.deduct_credits_batch($1::jsonb, false)", requests.ToJsonString());
+        var results = await db.Json(Outcomes + "from credits.deduct_credits_batch($1::jsonb, false) r", requests.ToJsonString());
 
         Assert.DoesNotContain("busy", results.EnumerateArray().Select(r => r.Text("code")));
     }
@@ -256,10 +256,10 @@ public sealed class DeductBatchTests(TestDatabase db) : IClassFixture<TestDataba
 
         // Without waiting it is busy, though there is no wallet to see yet.
         var requests = new JsonArray(Request(neighbour, "send_email"), Request(user, "late_type", 2, "k")).ToJsonString();
-        var busy = await db.Json("select jsonb_agg(result order by request_no) from credits.deduct_credits_batch($1::jsonb, false)", requests);
+        var busy = await db.Json(Outcomes + "from credits.deduct_credits_batch($1::jsonb, false) r", requests);
         Assert.Equal(["ok", "busy"], busy.EnumerateArray().Select(o => o.Text("code")));
 
-        var batch = db.Json("select jsonb_agg(result order by request_no) from credits.deduct_credits_batch($1::jsonb)", requests);
+        var batch = db.Json(Batch, requests);
         await Task.Delay(300, TestContext.Current.CancellationToken);
         await transaction.CommitAsync(TestContext.Current.CancellationToken);
         Assert.Equal(["ok", "key_reused"], (await batch).EnumerateArray().Select(o => o.Text("code")));
@@ -272,7 +272,5 @@ public sealed class DeductBatchTests(TestDatabase db) : IClassFixture<TestDataba
         new() { ["user_id"] = user.ToString(), ["action_type"] = action, ["quantity"] = quantity, ["idempotency_key"] = key };
 
     private async Task<List<JsonElement>> Deduct(IEnumerable<JsonObject> requests) =>
-        [.. (await db.Column<string>(
-            "select result::text from credits.deduct_credits_batch($1::jsonb) order by request_no",
-            new JsonArray([.. requests]).ToJsonString())).Select(o => JsonDocument.Parse(o).RootElement)];
+        [.. (await db.Json(Batch, new JsonArray([.. requests]).ToJsonString())).EnumerateArray()];
 }
