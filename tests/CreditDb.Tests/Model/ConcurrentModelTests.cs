@@ -137,7 +137,6 @@ public sealed class ConcurrentModelTests(TestDatabase db, ITestOutputHelper outp
         catch (PostgresException error) when (Named.Contains(error.SqlState) || ToBeRetried.Contains(error.SqlState) || IsTooLate(error))
         {
             _counts.AddOrUpdate(error.SqlState, 1, (_, n) => n + 1);
-            await transaction.RollbackAsync(CancellationToken.None);
             return !ToBeRetried.Contains(error.SqlState);
         }
         catch (PostgresException error)
