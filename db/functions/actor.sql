@@ -5,9 +5,9 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return left(current_setting('credits.actor', true), 255);
+  return nullif(left(current_setting('credits.actor', true), 255), '');
 end
 $$;
 
 comment on function credits.actor() is
-  'Internal. On whose behalf the session acts: the setting credits.actor, which an application sets for its transaction; null or empty if it did not.';
+  'Internal. On whose behalf the session acts: the setting credits.actor, which an application sets for its transaction; null if it did not, or set it to nothing.';

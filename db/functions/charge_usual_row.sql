@@ -55,7 +55,7 @@ begin
       key_hash, duration_seconds, actor, session_role, metadata)
   select p_user_id, p_cost.credit_type, w.entry_no, w.last_entry_at, 'usage', -v_amount, w.balance, p_cost.action_type, p_cost.usual_price,
     p_quantity, w.open_grant_no, p_source, p_row_id, credits.key_hash(p_user_id, p_row_id), p_seconds,
-    left(current_setting('credits.actor', true), 255), session_user, '{}'
+    nullif(left(current_setting('credits.actor', true), 255), ''), session_user, '{}'
   from w;
   if not found then
     return null;

@@ -44,6 +44,7 @@ declare
   -- The well-formed requests, wallet by wallet, those of each in their order.
   v_requests credits.charge_request[];
   v_request credits.charge_request;
+  v_result jsonb;
   v_wallet_no integer;
   -- The wallets, in the same order: where their requests begin, whether each is locked and, where all of its requests are usual, what they begin from.
   v_firsts integer[];
@@ -57,6 +58,7 @@ declare
 begin
   perform credits.check_argument(jsonb_typeof(p_requests) = 'array', 'p_requests', 'must be a JSON array');
   perform credits.check_argument(jsonb_array_length(p_requests) between 1 and 10000, 'p_requests', 'must have 1 to 10000 elements');
+  perform credits.check_argument(p_wait is not null, 'p_wait', 'must not be null');
   v_results := array_fill(null::jsonb, array[jsonb_array_length(p_requests)]);
 
   -- Usually all requests are well-formed, which costs little to see. If one is not, each is looked at, and the others are read again.
@@ -257,9 +259,20 @@ begin
         continue;
       end if;
       perform set_config('credits.actor', coalesce(v_request.actor, ''), true);
-      v_results[v_request.n] := coalesce(
-        credits.refuse_request(v_request.user_id, v_request.credit_type, v_request.action_type, v_request.quantity, v_request.reference_id, v_request.key),
-        credits.charge(v_request.user_id, v_request.action_type, v_request.quantity, v_request.reference_id, v_request.metadata, 'caller', v_request.key));
+      v_result := credits.refuse_request(v_request.user_id, v_request.credit_type, v_request.action_type, v_request.quantity, v_request.reference_id,
+        v_request.key);
+      if v_result is null then
+        v_result := credits.charge(v_request.user_id, v_request.action_type, v_request.quantity, v_request.reference_id, v_request.metadata, 'caller',
+          v_request.key);
+      elsif v_result ->> 'code' = 'key_erased' then
+        -- A decline comes before it.
+        begin
+          v_result := credits.charge(v_request.user_id, v_request.action_type, v_request.quantity, v_request.reference_id, v_request.metadata, 'caller',
+            v_request.key);
+        exception when sqlstate 'UC202' then
+        end;
+      end if;
+      v_results[v_request.n] := v_result;
     end loop;
     perform set_config('credits.actor', coalesce(v_actor, ''), true);
   end if;

@@ -67,7 +67,7 @@ begin
       key_hash, reference_id, actor, session_role, metadata)
   select p_user_id, v_credit_type, w.entry_no, w.last_entry_at, 'usage', -v_price, w.balance, p_action_type, v_price, 1,
     w.open_grant_no, p_idempotency_key, credits.key_hash(p_user_id, p_idempotency_key), p_reference_id,
-    left(current_setting('credits.actor', true), 255), session_user, '{}'
+    nullif(left(current_setting('credits.actor', true), 255), ''), session_user, '{}'
   from w
   returning v_outcome || jsonb_build_object('available', trim_scale(balance_after + v_price),
     'balance_before', trim_scale(balance_after + v_price), 'balance_after', trim_scale(balance_after), 'log_id', entry_no)

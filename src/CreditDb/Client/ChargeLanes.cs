@@ -1,4 +1,4 @@
-using System.Text;
+using System.Buffers;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using Npgsql;
@@ -136,12 +136,13 @@ internal sealed class ChargeLanes
             var batch = new List<Waiting>();
             var busy = new List<Waiting>();
             var alone = new List<Waiting>();
-            var items = new StringBuilder("[");
+            var items = new ArrayBufferWriter<byte>();
             foreach (var waiting in all.Where(w => !w.Outcome.Task.IsCompleted))
             {
                 if (waiting.Json() is { } json)
                 {
-                    items.Append(batch.Count > 0 ? "," : "").Append(json);
+                    items.Write(batch.Count > 0 ? ","u8 : "["u8);
+                    items.Write(json);
                     batch.Add(waiting);
                 }
                 else
@@ -154,7 +155,8 @@ internal sealed class ChargeLanes
             {
                 try
                 {
-                    var outcomes = await sql.ChargeTogetherAsync(items.Append(']').ToString(), haveKeys, waits, CancellationToken.None);
+                    items.Write("]"u8);
+                    var outcomes = await sql.ChargeTogetherAsync(items.WrittenMemory, haveKeys, waits, CancellationToken.None);
                     if (outcomes.Count != batch.Count)
                         throw new InvalidOperationException($"{outcomes.Count} outcomes for {batch.Count} requests.");
                     foreach (var (waiting, outcome) in batch.Zip(outcomes))
@@ -233,7 +235,7 @@ internal sealed class ChargeLanes
         public ChargeRequest Request => request;
 
         /// <summary>The request as an item of a batch; null if it cannot be one.</summary>
-        public string? Json()
+        public byte[]? Json()
         {
             try
             {
@@ -247,7 +249,8 @@ internal sealed class ChargeLanes
                     request.IdempotencyKey,
                     caller.Actor,
                 };
-                return JsonSerializer.Serialize(item, SqlCaller.Json) is var json && json.Contains("\\u0000", StringComparison.Ordinal) ? null : json;
+                var json = JsonSerializer.SerializeToUtf8Bytes(item, SqlCaller.Json);
+                return json.AsSpan().IndexOf("\\u0000"u8) >= 0 ? null : json;
             }
             catch (Exception e) when (e is JsonException or InvalidOperationException or NotSupportedException or ArgumentException)
             {

@@ -28,7 +28,7 @@ public sealed partial class CreditClient
     public Task<List<Charge>> DeductBatchAsync(IEnumerable<ChargeRequest> requests, CancellationToken ct = default)
     {
         var all = requests.ToList();
-        return _sql.ChargeTogetherAsync(JsonSerializer.Serialize(all, SqlCaller.Json), all.TrueForAll(r => r.IdempotencyKey is not null), waits: true, ct);
+        return _sql.ChargeTogetherAsync(JsonSerializer.SerializeToUtf8Bytes(all, SqlCaller.Json), all.TrueForAll(r => r.IdempotencyKey is not null), waits: true, ct);
     }
 
     /// <summary>Charges a call by its started minutes, once whoever charges it; throws when it is declined.</summary>

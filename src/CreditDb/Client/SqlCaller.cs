@@ -57,10 +57,10 @@ internal sealed class SqlCaller(NpgsqlDataSource source, NpgsqlTransaction? tran
         request.UserId, request.ActionType, request.Quantity, request.ReferenceId, request.Metadata ?? [], request.IdempotencyKey);
 
     /// <summary>Charges many in one call: an outcome each, in their order. Without waiting, those of an account that somebody has locked are busy.</summary>
-    public Task<List<Charge>> ChargeTogetherAsync(string requests, bool haveKeys, bool waits, CancellationToken ct) => RowsAsync(
+    public Task<List<Charge>> ChargeTogetherAsync(ReadOnlyMemory<byte> requests, bool haveKeys, bool waits, CancellationToken ct) => RowsAsync(
         """
         select success, code, error, action_type, action_name, required, available, credits_deducted, balance_before, balance_after, log_id, replayed, details
-        from credits.deduct_credits_batch($1::text::jsonb, $2)
+        from credits.deduct_credits_batch($1, $2)
         """,
         haveKeys ? "of each" : null,
         static reader => (reader.IsDBNull(12) ? new Charge() : JsonSerializer.Deserialize<Charge>(reader.GetString(12), Json)!) with
@@ -153,6 +153,7 @@ internal sealed class SqlCaller(NpgsqlDataSource source, NpgsqlTransaction? tran
     {
         null => new NpgsqlParameter { Value = DBNull.Value },
         JsonNode json => new NpgsqlParameter { Value = json.ToJsonString(), NpgsqlDbType = NpgsqlDbType.Jsonb },
+        ReadOnlyMemory<byte> json => new NpgsqlParameter { Value = json, NpgsqlDbType = NpgsqlDbType.Jsonb },
         DateTimeOffset moment => new NpgsqlParameter { Value = moment.UtcDateTime },
         _ => new NpgsqlParameter { Value = value },
     };

@@ -106,6 +106,9 @@ public sealed class DeductBatchTests(TestDatabase db) : IClassFixture<TestDataba
     public async Task What_is_no_array_is_refused(string? requests) => await db.Fails("UC001", Batch, requests);
 
     [Fact]
+    public async Task Whether_it_waits_must_be_said() => await db.Fails("UC001", "select credits.deduct_credits_batch('[{}]', null)");
+
+    [Fact]
     public async Task Metadata_and_references_are_kept_and_large_metadata_is_refused()
     {
         var user = await db.Account(10);
@@ -129,6 +132,52 @@ public sealed class DeductBatchTests(TestDatabase db) : IClassFixture<TestDataba
         var outcomes = await Deduct([Request(user, "weekly_report"), Request(user, "weekly_report", key: "k"), Request(user, "weekly_report", key: "new")]);
         Assert.Equal(["ok", "key_erased", "ok"], outcomes.Select(o => o.Text("code")));
         Assert.Equal(7, await db.Balance(user));
+    }
+
+    [Fact]
+    public async Task What_was_charged_is_answered_as_then_whatever_it_would_cost_now()
+    {
+        var user = await db.Account(1000);
+        var action = $"dear_{Guid.NewGuid():N}";
+        await db.Run("select credits.set_cost($1, 1)", action);
+        await Deduct([Request(user, action, 1000, "k")]);
+        await db.Run("select credits.set_cost($1, 2000000)", action);
+        var outcomes = await Deduct([Request(user, action, 1000, "k"), Request(user, action, 1000, "other"), Request(user, action, 999, "k")]);
+        Assert.Equal(["ok", "invalid_argument", "key_reused"], outcomes.Select(o => o.Text("code")));
+        Assert.True(outcomes[0].Flag("replayed"));
+    }
+
+    [Fact]
+    public async Task The_most_that_a_request_can_cost_is_meant_after_rounding()
+    {
+        var user = await db.Account(1_000_000_000);
+        var action = $"odd_{Guid.NewGuid():N}";
+        await db.Run("select credits.set_cost($1, 1.000001)", action);
+        Assert.Equal(["ok"], (await Deduct([Request(user, action, 999999000.001m)])).Select(o => o.Text("code")));
+        Assert.Equal(0, await db.Balance(user));
+    }
+
+    [Fact]
+    public async Task A_decline_comes_before_a_key_from_before_the_users_data_were_erased()
+    {
+        var user = await db.Account(1);
+        await Deduct([Request(user, "send_email", key: "k")]);
+        await db.Run("select credits.erase_user_data($1)", user);
+        var outcomes = await Deduct([Request(user, "create_agent", key: "k"), Request(user, "create_agent", 1e9m, "k"), Request(user, "send_email", key: "k"), Request(user, "send_email")]);
+        Assert.Equal(["insufficient_credits", "invalid_argument", "key_erased", "ok"], outcomes.Select(o => o.Text("code")));
+        Assert.Equal(1, await db.Value<long>("select count(*) from credits.notifications where user_id = $1 and type = 'deduction_failed'", user));
+    }
+
+    [Fact]
+    public async Task An_actor_who_is_nobody_is_none()
+    {
+        var user = await db.Account(10);
+        await using var connection = await db.Source.OpenConnectionAsync(TestContext.Current.CancellationToken);
+        await connection.Run("select set_config('credits.actor', '', false)");
+        await connection.Run("select credits.deduct_credits_for_action($1, 'send_email')", user);
+        await connection.Json(Batch, new JsonArray(Request(user, "send_email"), Request(user, "create_agent", 1000), Request(user, "send_email")).ToJsonString());
+        await connection.Run("insert into public.bots (user_id, name) values ($1, 'a')", user);
+        Assert.Equal([4], await db.Column<long>("select count(*) from credits.credit_ledger where user_id = $1 and kind = 'usage' and actor is null", user));
     }
 
     [Theory]
