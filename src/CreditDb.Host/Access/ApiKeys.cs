@@ -14,6 +14,9 @@ internal sealed class ApiKeys(SqlCaller sql) : IDisposable
     private readonly MemoryCache _checks = new(new MemoryCacheOptions { SizeLimit = 100_000 });
     private readonly ConcurrentDictionary<string, bool> _known = new(StringComparer.Ordinal);
 
+    /// <summary>What the database is just being asked, once for all who come meanwhile.</summary>
+    private readonly Dictionary<string, Task<KeyCheck?>> _asked = new(StringComparer.Ordinal);
+
     // Whoever guesses keys does not get to ask the database as often as he likes; keys that were right before always may.
     private readonly PartitionedRateLimiter<string> _guesses = PartitionedRateLimiter.Create<string, string>(address =>
         RateLimitPartition.GetTokenBucketLimiter(address, _ => new TokenBucketRateLimiterOptions
@@ -29,25 +32,17 @@ internal sealed class ApiKeys(SqlCaller sql) : IDisposable
     {
         if (_checks.TryGetValue(keyId, out KeyCheck? check))
             return check;
-        if (guesser is not null && !_known.ContainsKey(keyId))
+        Task<KeyCheck?>? asked;
+        lock (_asked)
         {
-            using var lease = _guesses.AttemptAcquire(guesser);
-            if (!lease.IsAcquired)
-                throw new ProblemException(429, "too_many_requests", "Too many unknown keys came from this address: try again in 1 s.");
+            if (!_asked.TryGetValue(keyId, out asked))
+            {
+                LimitGuesses(keyId, guesser);
+                _asked[keyId] = asked = Task.Run(() => AskAsync(keyId), CancellationToken.None);
+            }
         }
 
-        var found = await sql.RowsAsync(
-            "select scopes, for_user, hash_key, hash from credits.find_api_key($1)",
-            null,
-            r => new KeyCheck(r.GetFieldValue<string[]>(0), r.GetFieldValue<Guid?>(1), r.GetFieldValue<byte[]>(2), r.GetFieldValue<byte[]>(3)),
-            ct, keyId);
-        check = found.SingleOrDefault();
-        _checks.Set(keyId, check, new MemoryCacheEntryOptions { AbsoluteExpirationRelativeToNow = Remembered, Size = 1 });
-        if (check is null)
-            return null;
-        _known[keyId] = true;
-        await sql.ScalarAsync("select credits.note_api_key_use($1)", null, ct, keyId);
-        return check;
+        return await asked.WaitAsync(ct);
     }
 
     /// <summary>Makes a key. Only what is returned has its secret.</summary>
@@ -81,6 +76,39 @@ internal sealed class ApiKeys(SqlCaller sql) : IDisposable
     {
         _checks.Dispose();
         _guesses.Dispose();
+    }
+
+    private void LimitGuesses(string keyId, string? guesser)
+    {
+        if (guesser is null || _known.ContainsKey(keyId))
+            return;
+        using var lease = _guesses.AttemptAcquire(guesser);
+        if (!lease.IsAcquired)
+            throw new ProblemException(429, "too_many_requests", "Too many unknown keys came from this address: try again in 1 s.");
+    }
+
+    private async Task<KeyCheck?> AskAsync(string keyId)
+    {
+        try
+        {
+            var found = await sql.RowsAsync(
+                "select scopes, for_user, hash_key, hash from credits.find_api_key($1)",
+                null,
+                r => new KeyCheck(r.GetFieldValue<string[]>(0), r.GetFieldValue<Guid?>(1), r.GetFieldValue<byte[]>(2), r.GetFieldValue<byte[]>(3)),
+                CancellationToken.None, keyId);
+            var check = found.SingleOrDefault();
+            _checks.Set(keyId, check, new MemoryCacheEntryOptions { AbsoluteExpirationRelativeToNow = Remembered, Size = 1 });
+            if (check is null)
+                return null;
+            _known[keyId] = true;
+            await sql.ScalarAsync("select credits.note_api_key_use($1)", null, CancellationToken.None, keyId);
+            return check;
+        }
+        finally
+        {
+            lock (_asked)
+                _asked.Remove(keyId);
+        }
     }
 }
 

@@ -161,6 +161,20 @@ public sealed class AccessTests(ApiHost host) : IClassFixture<ApiHost>
     }
 
     [Fact]
+    public async Task A_host_that_just_started_asks_once_about_the_key_of_all_who_come_at_once()
+    {
+        var ct = TestContext.Current.CancellationToken;
+        var id = CreditDb.Host.Access.ApiKey.Parse(await host.KeyAsync(["service"]))!.Id;
+        using var keys = new CreditDb.Host.Access.ApiKeys(new SqlCaller(host.Database.Source, null, null));
+        await using var slow = await host.Database.Source.OpenConnectionAsync(ct);
+        await using var transaction = await slow.BeginTransactionAsync(ct);
+        await slow.Run("lock table credits.api_keys in access exclusive mode");
+        var answers = Enumerable.Range(0, 300).Select(_ => keys.FindAsync(id, "::1", ct).AsTask()).ToList();
+        await transaction.CommitAsync(ct);
+        Assert.All(await Task.WhenAll(answers), Assert.NotNull);
+    }
+
+    [Fact]
     public void Every_endpoint_says_who_may_call_it() => Assert.Equal([], host.Services.GetRequiredService<EndpointDataSource>().Endpoints.OfType<RouteEndpoint>()
         .Where(e => e.Metadata.GetMetadata<IAuthorizeData>()?.Policy is null && e.Metadata.GetMetadata<IAllowAnonymous>() is null)
         .Select(e => e.RoutePattern.RawText));
