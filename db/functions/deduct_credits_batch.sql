@@ -277,6 +277,7 @@ begin
     perform set_config('credits.actor', coalesce(v_actor, ''), true);
   end if;
 
+  -- The outcomes of the usual are worked out again from the arrays that their entries were: to carry them costs more.
   return query
     select *
     from (
@@ -309,5 +310,5 @@ comment on function credits.deduct_credits_batch(jsonb, boolean) is
   'request_no (from 1), the fields of the outcome (null for what it lacks), and as details the fields that few outcomes have (limit, used, limit_period, '
   'argument, problem). What that function would raise for one request is its outcome here, and its neighbours are not touched: code invalid_argument, '
   'key_reused or key_erased. Without p_wait, requests for a wallet that somebody else has locked have code busy. Locks the wallets of all requests first, '
-  'by user and credit type in ascending order. Raises UC001 for what is no array of 1 to 10,000 elements; 40001 (at REPEATABLE READ and above) and 40P01 '
+  'by user and credit type in ascending order. Raises UC001 for what is no array of 1 to 10,000 elements and for p_wait null; 40001 (at REPEATABLE READ and above) and 40P01 '
   'are to be retried, as a whole.';

@@ -25,14 +25,22 @@ internal sealed class BenchHost : IAsyncDisposable
         };
         start.Environment["ConnectionStrings__CreditDb"] = server.ConnectionString;
         var process = Process.Start(start)!;
-        const string address = "  HTTP     ";
-        string? line;
-        do
-            line = await process.StandardOutput.ReadLineAsync(ct) ?? throw new InvalidOperationException("The host did not start.");
-        while (!line.StartsWith(address, StringComparison.Ordinal));
-        // It says little more, which nobody needs; a full pipe would stop it.
-        _ = process.StandardOutput.ReadToEndAsync(CancellationToken.None);
-        return new BenchHost(process, new HttpCaller(new Uri(line[address.Length..]), key.Key));
+        try
+        {
+            const string address = "  HTTP     ";
+            string? line;
+            do
+                line = await process.StandardOutput.ReadLineAsync(ct) ?? throw new InvalidOperationException("The host did not start.");
+            while (!line.StartsWith(address, StringComparison.Ordinal));
+            // It says little more, which nobody needs; a full pipe would stop it.
+            _ = process.StandardOutput.ReadToEndAsync(CancellationToken.None);
+            return new BenchHost(process, new HttpCaller(new Uri(line[address.Length..]), key.Key));
+        }
+        catch
+        {
+            process.Kill();
+            throw;
+        }
     }
 
     public async Task<int> DeductAsync(Guid user, CancellationToken ct) =>
