@@ -68,6 +68,12 @@ internal sealed class ApiKeys(SqlCaller sql) : IDisposable
     public async Task<RevokedKey> RevokeAsync(string keyId, string actor, CancellationToken ct)
     {
         var revoked = CreditClient.Done(await sql.As(actor).JsonAsync<RevokedKey>("select credits.revoke_api_key($1)", keyId, ct, keyId));
+        // Whoever asked before that would still put the old answer in its place.
+        Task? asked;
+        lock (_asked)
+            asked = _asked.GetValueOrDefault(keyId);
+        if (asked is not null)
+            await asked.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         _checks.Remove(keyId);
         return revoked;
     }

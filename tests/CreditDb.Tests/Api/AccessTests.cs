@@ -175,6 +175,28 @@ public sealed class AccessTests(ApiHost host) : IClassFixture<ApiHost>
     }
 
     [Fact]
+    public async Task What_was_asked_before_a_key_was_revoked_does_not_bring_it_back()
+    {
+        var ct = TestContext.Current.CancellationToken;
+        var id = CreditDb.Host.Access.ApiKey.Parse(await host.KeyAsync(["user"], await host.Database.Account(1)))!.Id;
+        using var keys = new CreditDb.Host.Access.ApiKeys(new SqlCaller(host.Database.Source, null, null));
+        await using var slow = await host.Database.Source.OpenConnectionAsync(ct);
+        await using var transaction = await slow.BeginTransactionAsync(ct);
+        // The question sees the key as it was when it began, and waits for the account.
+        await slow.Run("lock table credits.accounts in access exclusive mode");
+        var before = keys.FindAsync(id, null, ct).AsTask();
+        await Eventually.TrueAsync(() => Sees("select exists (select from pg_locks where relation = 'credits.accounts'::regclass and not granted)"), "the question does not wait");
+        var revoked = keys.RevokeAsync(id, "test", ct);
+        await Eventually.TrueAsync(() => Sees($"select revoked_at is not null from credits.api_keys where key_id = '{id}'"), "the key is not revoked");
+        await transaction.CommitAsync(ct);
+        Assert.NotNull(await before);
+        await revoked;
+        Assert.Null(await keys.FindAsync(id, null, ct));
+
+        Task<bool> Sees(string sql) => host.Database.Value<bool>(sql);
+    }
+
+    [Fact]
     public void Every_endpoint_says_who_may_call_it() => Assert.Equal([], host.Services.GetRequiredService<EndpointDataSource>().Endpoints.OfType<RouteEndpoint>()
         .Where(e => e.Metadata.GetMetadata<IAuthorizeData>()?.Policy is null && e.Metadata.GetMetadata<IAllowAnonymous>() is null)
         .Select(e => e.RoutePattern.RawText));

@@ -85,8 +85,9 @@ internal sealed class EventStream : IAsyncDisposable
             return;
         _isDisposed = true;
         await _stop.CancelAsync();
-        _response.Dispose();
+        // Disposed of while it is read, the response of a host in memory fails at random.
         await _reading;
+        _response.Dispose();
         _stop.Dispose();
     }
 
