@@ -260,6 +260,32 @@ public sealed class VerifyLedgerTests(TestDatabase db) : IClassFixture<TestDatab
     }
 
     [Fact]
+    public async Task Reads_in_parallel_where_that_pays_and_finds_the_same()
+    {
+        db.BooksAreDamaged = true;
+        Assert.Equal([], await db.Column<string>(
+            """
+            select p.proname from pg_proc p
+            where p.pronamespace = 'credits'::regnamespace and p.proparallel = 'u'
+              and exists (
+                select from pg_proc v
+                where v.oid = 'credits.verify_slice'::regproc and v.prosrc ~ ('credits\.' || p.proname || '\('))
+            """));
+        var user = await db.Account(100);
+        await db.Run("insert into public.bots (user_id, name) values ($1, 'a')", user);
+        await db.Run("insert into credits.uncharged_rows select user_id, row_source, row_id, 'x', credit_type, 1, 1, null, 'x', 1, 0, now(), 1 from credits.credit_ledger where user_id = $1 and row_source = 'public.bots'", user);
+        await db.Run("update credits.wallets set balance = balance + 1 where user_id = $1", user);
+        const string problems = "select problem || expected || actual from credits.verify_ledger() where user_id = $1 order by 1";
+        var found = await db.Column<string>(problems, user);
+        Assert.Equal(3, found.Count);
+        await using var connection = await db.Source.OpenConnectionAsync(TestContext.Current.CancellationToken);
+        await connection.Run("set parallel_setup_cost = 0");
+        await connection.Run("set parallel_tuple_cost = 0");
+        await connection.Run("set min_parallel_table_scan_size = 0");
+        Assert.Equal(found, await connection.Column<string>(problems, user));
+    }
+
+    [Fact]
     public async Task Looks_at_every_account_when_there_are_thousands()
     {
         db.BooksAreDamaged = true;
