@@ -274,7 +274,7 @@ public sealed class VerifyLedgerTests(TestDatabase db) : IClassFixture<TestDatab
         var user = await db.Account(100);
         await db.Run("insert into public.bots (user_id, name) values ($1, 'a')", user);
         await db.Run("insert into credits.uncharged_rows select user_id, row_source, row_id, 'x', credit_type, 1, 1, null, 'x', 1, 0, now(), 1 from credits.credit_ledger where user_id = $1 and row_source = 'public.bots'", user);
-        await db.Run("update credits.wallets set balance = balance + 1 where user_id = $1", user);
+        await db.Run("update credits.wallets set balance = balance + 1 where user_id = $1 and credit_type = 'credits'", user);
         const string problems = "select problem || expected || actual from credits.verify_ledger() where user_id = $1 order by 1";
         var found = await db.Column<string>(problems, user);
         Assert.Equal(3, found.Count);
