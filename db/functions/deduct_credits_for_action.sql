@@ -16,19 +16,20 @@ declare
   v_now timestamptz := credits.clock_now();
   v_credit_type text;
   v_price numeric(20,6);
+  v_amount numeric;
   v_outcome jsonb;
   v_change_no bigint;
   v_result jsonb;
 begin
   -- The usual charge reads the price, and then one statement locks the wallet by updating it, looking at that row alone. Whatever is not so simple
   -- finds no row: something is due soon (the time was read before this may have waited for the lock), the open slice of a grant does not cover the
-  -- price, there is debt, the plan has terms of its own, or the arguments are wrong. Kept bare: each expression in it costs every charge.
-  if p_quantity = 1 and p_idempotency_key is null and p_metadata = '{}' then
+  -- amount, there is debt, the plan has terms of its own, or the arguments are wrong. Kept bare: each expression in it costs every charge.
+  if p_idempotency_key is null then
     select c.credit_type, c.usual_price, c.usual_outcome
     into v_credit_type, v_price, v_outcome
     from credits.credit_costs c
     where c.action_type = p_action_type;
-  elsif p_quantity = 1 and length(p_idempotency_key) between 1 and 255 and p_metadata = '{}' then
+  elsif length(p_idempotency_key) between 1 and 255 then
     -- That the key is new is read before the lock, and is true under it if the wallet is still as it was in this very snapshot: whoever writes or
     -- erases a key holds the lock and moves the change counter. A key that has expired counts as used here; charge() knows better.
     select c.credit_type, c.usual_price, c.usual_outcome, w.change_no
@@ -50,27 +51,37 @@ begin
         from credits.charge_keys k
         where k.user_id = p_user_id and k.credit_type = c.credit_type and k.source = 'erased');
   end if;
+  v_amount := v_price;
+  -- What is malformed has no usual amount, and more than the highest cost is for charge() to refuse.
+  if (p_quantity = 1 and p_metadata = '{}') is not true then
+    v_amount := case
+      when p_quantity > 0 and p_quantity <= 1000000000 and scale(trim_scale(p_quantity)) <= 6 and v_price * p_quantity <= 1000000000
+        and jsonb_typeof(p_metadata) = 'object' and octet_length(p_metadata::text) <= 16384
+      then trim_scale(credits.amount_of(v_price, p_quantity))
+    end;
+    v_outcome := v_outcome || jsonb_build_object('required', v_amount, 'credits_deducted', v_amount);
+  end if;
   with w as (
     update credits.wallets w
-    set balance = w.balance - v_price,
+    set balance = w.balance - v_amount,
       entry_no = w.entry_no + 1,
       change_no = w.change_no + 1,
       last_entry_at = greatest(v_now, w.last_entry_at),
-      open_remaining = w.open_remaining - v_price
+      open_remaining = w.open_remaining - v_amount
     where w.user_id = p_user_id and w.credit_type = v_credit_type and w.is_active and w.debt = 0
-      and w.open_remaining > v_price and w.next_due_at > v_now + interval '1 hour'
+      and w.open_remaining > v_amount and w.next_due_at > v_now + interval '1 hour'
       and (w.change_no = v_change_no) is not false
     returning w.entry_no, w.balance, w.last_entry_at, w.open_grant_no
   )
   insert into credits.credit_ledger
     (user_id, credit_type, entry_no, created_at, kind, amount, balance_after, action_type, unit_price, quantity, grant_no, idempotency_key,
       key_hash, reference_id, actor, session_role, metadata)
-  select p_user_id, v_credit_type, w.entry_no, w.last_entry_at, 'usage', -v_price, w.balance, p_action_type, v_price, 1,
+  select p_user_id, v_credit_type, w.entry_no, w.last_entry_at, 'usage', -v_amount, w.balance, p_action_type, v_price, p_quantity,
     w.open_grant_no, p_idempotency_key, credits.key_hash(p_user_id, p_idempotency_key), p_reference_id,
-    nullif(left(current_setting('credits.actor', true), 255), ''), session_user, '{}'
+    nullif(left(current_setting('credits.actor', true), 255), ''), session_user, p_metadata
   from w
-  returning v_outcome || jsonb_build_object('available', trim_scale(balance_after + v_price),
-    'balance_before', trim_scale(balance_after + v_price), 'balance_after', trim_scale(balance_after), 'log_id', entry_no)
+  returning v_outcome || jsonb_build_object('available', trim_scale(balance_after + v_amount),
+    'balance_before', trim_scale(balance_after + v_amount), 'balance_after', trim_scale(balance_after), 'log_id', entry_no)
   into v_result;
   if found then
     return v_result;

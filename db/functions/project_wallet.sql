@@ -25,6 +25,18 @@ declare
   v_index integer;
   v_pay_at timestamptz;
 begin
+  -- Usually nothing is due, and the grants are as they are.
+  if p_wallet.next_due_at > p_now then
+    select
+      coalesce(sum(g.remaining) filter (where g.source = 'monthly'), 0),
+      coalesce(sum(g.remaining) filter (where g.source = 'purchased'), 0),
+      coalesce(sum(g.remaining) filter (where g.source not in ('monthly', 'purchased')), 0)
+    into monthly, purchased, other
+    from credits.credit_grants g
+    where g.user_id = p_wallet.user_id and g.credit_type = p_wallet.credit_type and g.remaining > 0;
+    return;
+  end if;
+
   -- In spending order: array_agg keeps it, and a grant that is added finds its place when something is drawn.
   select coalesce(array_agg(g.grant_no), '{}'), array_agg(g.source), array_agg(g.priority), array_agg(g.expires_at), array_agg(g.remaining)
   into v_numbers, v_sources, v_priorities, v_expiries, v_rests

@@ -13,18 +13,42 @@ public sealed class UsualChargeTests(TestDatabase db) : IClassFixture<TestDataba
     public static TheoryData<IsolationLevel> Levels => Racing.Levels;
 
     [Theory]
-    [InlineData("create_agent")]
-    [InlineData("send_email")]
-    public async Task Says_and_writes_what_the_general_path_does(string action)
+    [InlineData("create_agent", "1", "{}")]
+    [InlineData("send_email", "1", "{}")]
+    [InlineData("create_agent", "1.0", "{\"a\": 1}")]
+    [InlineData("create_agent", "2.5", "{}")]
+    [InlineData("create_agent", "0.333333", "{\"a\": \"ü\"}")]
+    [InlineData("send_email", "0.000001", "{}")]
+    [InlineData("create_agent", "20.000000", "{}")]
+    [InlineData("create_agent", "7", null)]
+    [InlineData("create_agent", "200000001", "{}")]
+    [InlineData("create_agent", "19", "[]")]
+    [InlineData("create_agent", "1.0000001", "{}")]
+    [InlineData("create_agent", "NaN", "{}")]
+    [InlineData("create_agent", null, "{}")]
+    public async Task Says_and_writes_what_the_general_path_does(string action, string? quantity, string? metadata)
     {
-        const string general = "select credits.deduct_credits_for_action($1, $2, p_metadata => '{\"a\": 1}', p_idempotency_key => $3)";
-        const string usual = "select credits.deduct_credits_for_action($1, $2, p_idempotency_key => $3)";
-        const string entry = "select (to_jsonb(l) - '{user_id,created_at,metadata,key_hash}'::text[])::text || (key_hash = credits.key_hash(user_id, idempotency_key)) from credits.credit_ledger l where user_id = $1 and entry_no = 3";
-        var (one, other) = (await Opened(100), await Opened(100));
-        Assert.Equal((await db.Json(general, one, action, "k")).GetRawText(), (await db.Json(usual, other, action, "k")).GetRawText());
-        Assert.Equal(await db.Value<string>(entry, one), await db.Value<string>(entry, other));
-        Assert.Equal((await db.Json(usual, one, action, "k")).GetRawText(), (await db.Json(general, other, action, "k")).GetRawText());
-        Assert.Equal((await db.Json(general, one, action, null)).GetRawText(), (await db.Json(usual, other, action, null)).GetRawText());
+        const string charge = "select credits.deduct_credits_for_action($1, $2, $3::text::numeric, '11111111-0000-0000-0000-000000000001', $4::text::jsonb, $5)";
+        const string entries = "select (to_jsonb(l) - '{user_id,created_at,key_hash}'::text[])::text || coalesce(key_hash = credits.key_hash(user_id, idempotency_key), false) "
+            + "from credits.credit_ledger l where user_id = $1 order by entry_no";
+        var (general, usual) = (await Opened(100), await Opened(100));
+        // What may fall due within the hour is looked at.
+        await db.Run("update credits.wallets set next_due_at = clock_timestamp() + interval '30 minutes' where user_id = $1", general);
+        foreach (var key in new[] { "k", "k", null })
+            Assert.Equal(await Said(general, key), await Said(usual, key));
+        Assert.Equal(await db.Column<string>(entries, general), await db.Column<string>(entries, usual));
+
+        async Task<string> Said(Guid user, string? key)
+        {
+            try
+            {
+                return (await db.Json(charge, user, action, quantity, metadata, key)).GetRawText();
+            }
+            catch (PostgresException e)
+            {
+                return e.MessageText;
+            }
+        }
     }
 
     [Fact]
