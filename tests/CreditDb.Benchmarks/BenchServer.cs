@@ -13,7 +13,8 @@ internal sealed class BenchServer : IAsyncDisposable
     private BenchServer(PrivateServer server, int accounts)
     {
         (_server, Accounts) = (server, accounts);
-        ConnectionString = new NpgsqlConnectionStringBuilder(server.ConnectionString) { MaxPoolSize = 64, CommandTimeout = 600, NoResetOnClose = true }.ConnectionString;
+        // .NET prepares what it runs often, as pgbench does.
+        ConnectionString = new NpgsqlConnectionStringBuilder(server.ConnectionString) { MaxPoolSize = 64, MaxAutoPrepare = 50, CommandTimeout = 600, NoResetOnClose = true }.ConnectionString;
         Source = NpgsqlDataSource.Create(ConnectionString);
     }
 
