@@ -14,6 +14,8 @@ declare
   v_taken numeric;
 begin
   if p_amount = 0 then
+    -- As the usual charge has it.
+    grant_no := case when p_wallet.open_remaining > 0 then p_wallet.open_grant_no end;
     return;
   end if;
   if p_wallet.open_remaining >= p_amount then

@@ -21,6 +21,8 @@ public sealed class UsualChargeTests(TestDatabase db) : IClassFixture<TestDataba
     [InlineData("send_email", "0.000001", "{}")]
     [InlineData("create_agent", "20.000000", "{}")]
     [InlineData("create_agent", "7", null)]
+    [InlineData("free_of_charge", "1", "{}")]
+    [InlineData("free_of_charge", "2", "{}")]
     [InlineData("create_agent", "200000001", "{}")]
     [InlineData("create_agent", "19", "[]")]
     [InlineData("create_agent", "1.0000001", "{}")]
@@ -31,6 +33,7 @@ public sealed class UsualChargeTests(TestDatabase db) : IClassFixture<TestDataba
         const string charge = "select credits.deduct_credits_for_action($1, $2, $3::text::numeric, '11111111-0000-0000-0000-000000000001', $4::text::jsonb, $5)";
         const string entries = "select (to_jsonb(l) - '{user_id,created_at,key_hash}'::text[])::text || coalesce(key_hash = credits.key_hash(user_id, idempotency_key), false) "
             + "from credits.credit_ledger l where user_id = $1 order by entry_no";
+        await db.Run("select credits.set_cost('free_of_charge', 0)");
         var (general, usual) = (await Opened(100), await Opened(100));
         // What may fall due within the hour is looked at.
         await db.Run("update credits.wallets set next_due_at = clock_timestamp() + interval '30 minutes' where user_id = $1", general);
