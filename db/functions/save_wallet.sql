@@ -28,9 +28,15 @@ begin
     low_threshold = p_wallet.low_threshold,
     alert_at = p_wallet.alert_at,
     told_reset_at = p_wallet.told_reset_at
-  where w.user_id = p_wallet.user_id and w.credit_type = p_wallet.credit_type;
+  where w.user_id = p_wallet.user_id and w.credit_type = p_wallet.credit_type and w.entry_no <= p_wallet.entry_no;
+  if not found then
+    perform credits.fail('UC360', 'a trigger moved the wallet''s credits in the midst of an operation on it',
+      jsonb_build_object('code', 'wallet_changed', 'user_id', p_wallet.user_id, 'credit_type', p_wallet.credit_type));
+  end if;
 end
 $$;
 
-comment on function credits.save_wallet(credits.wallets) is 'Internal. Writes a wallet that the caller has locked. Raises XX000 rather than overdraw it: the last net under every path but '
-  'the usual charge, whose own condition is as strict.';
+comment on function credits.save_wallet(credits.wallets) is
+  'Internal. Writes a wallet that the caller has locked. Raises XX000 rather than overdraw it: the last net under every path but '
+  'the usual charge, whose own condition is as strict. Raises UC360 rather than undo what a trigger of the application''s own, on a table that '
+  'the operation wrote, did to the wallet meanwhile.';

@@ -35,10 +35,11 @@ begin
     ), facts as materialized (
       -- The one look at every entry, in no order. That the balance before an entry is the one after its predecessor is a comparison of two sets, of
       -- pairs (entry_no, balance): they are the same if the hashes of all their members cancel each other out, but for the first and the last balance.
-      -- The hash of a number sees neither its sign nor its magnitude; both are the same in all after the addition. Said for each table, as one union of
-      -- their entries takes a third longer.
+      -- The hash of a number sees neither its sign nor its magnitude; both are the same in all after the addition. Quantities are mostly 1, which is quicker
+      -- counted than added. Said for each table, as one union of their entries takes a third longer.
       select l.user_id, l.credit_type, l.grant_no, l.kind, l.action_type, false as is_archived, (l.entry_no <= r.entry_no) is true as is_rolled_up,
-        count(*) as entries, max(l.entry_no) as entry_no, max(l.created_at) as entry_at, sum(l.quantity) as quantity, sum(l.amount) as amount,
+        count(*) as entries, max(l.entry_no) as entry_no, max(l.created_at) as entry_at, sum(l.amount) as amount,
+        count(l.quantity) + coalesce(sum(l.quantity - 1) filter (where l.quantity <> 1), 0.000000) as quantity,
         bit_xor(hash_numeric_extended(300000000000000 + l.balance_after, l.entry_no)
           # hash_numeric_extended(300000000000000 + l.balance_after - l.amount, l.entry_no - 1)) as chain,
         bool_and((l.amount = case when l.quantity = 1 then -l.unit_price else -round(l.unit_price * l.quantity, 6) end and l.amount <= 0) is true)
@@ -51,7 +52,8 @@ begin
       group by l.user_id, l.credit_type, l.grant_no, l.kind, l.action_type, (l.entry_no <= r.entry_no) is true
       union all
       select l.user_id, l.credit_type, l.grant_no, l.kind, l.action_type, true, (l.entry_no <= r.entry_no) is true as is_rolled_up,
-        count(*) as entries, max(l.entry_no) as entry_no, max(l.created_at) as entry_at, sum(l.quantity) as quantity, sum(l.amount) as amount,
+        count(*) as entries, max(l.entry_no) as entry_no, max(l.created_at) as entry_at, sum(l.amount) as amount,
+        count(l.quantity) + coalesce(sum(l.quantity - 1) filter (where l.quantity <> 1), 0.000000) as quantity,
         bit_xor(hash_numeric_extended(300000000000000 + l.balance_after, l.entry_no)
           # hash_numeric_extended(300000000000000 + l.balance_after - l.amount, l.entry_no - 1)) as chain,
         bool_and((l.amount = case when l.quantity = 1 then -l.unit_price else -round(l.unit_price * l.quantity, 6) end and l.amount <= 0) is true)
@@ -100,7 +102,10 @@ begin
       where coalesce(b.row_keys, 0) <> coalesce(k.row_keys, 0) or coalesce(b.rows, 0) <> coalesce(k.rows, 0)
     ), noted as materialized (
       -- All but what a usual charge leaves, which is an amount taken from a grant.
-      select e.*
+      select e.*, (
+          select sum((d.value ->> 'amount')::numeric)
+          from jsonb_array_elements(case jsonb_typeof(e.allocations) when 'array' then e.allocations else '[]' end) d
+        ) as allocated
       from everything e
       where e.kind <> 'usage' or e.grant_no is null or e.allocations is not null or e.counted_in is not null
         or e.duration_seconds is not null or e.related_entry_no is not null or e.reference is not null
@@ -128,14 +133,35 @@ begin
       select m.user_id, m.credit_type, m.grant_no, sum(m.amount) as amount
       from movements m
       group by m.user_id, m.credit_type, m.grant_no
-    ), allocated as (
-      select p.user_id, p.credit_type, p.entry_no, sum(p.amount) as amount
-      from parts p
-      group by p.user_id, p.credit_type, p.entry_no
     ), grants as (
       select g.* from credits.credit_grants g where g.user_id between p_from and p_to
-    ), remaining as (
-      select g.user_id, g.credit_type, sum(g.remaining) as amount from grants g group by g.user_id, g.credit_type
+    ), sums as (
+      -- What the rest of the books says of a wallet.
+      select a.user_id, a.credit_type, sum(a.remaining) as remaining, min(a.due_at) as due_at, sum(a.debt) as debt, sum(a.purchase_debt) as purchase_debt,
+        sum(a.held) as held, sum(a.reserved) as reserved, sum(a.owed) as owed
+      from (
+        select g.user_id, g.credit_type, g.remaining, case when g.remaining > 0 then g.expires_at end as due_at,
+          null::numeric as debt, null::numeric as purchase_debt, null::numeric as held, null::numeric as reserved, null::numeric as owed
+        from grants g
+        union all
+        select p.user_id, p.credit_type, null, null, case when p.grant_no is null then -p.amount end,
+          case when p.source = 'purchase_debt' then -p.amount end, null, null, null
+        from parts p
+        where p.grant_no is null or p.source = 'purchase_debt'
+        union all
+        select e.user_id, e.credit_type, null, null, null, null, -e.amount, null, null
+        from special e
+        where e.kind in ('hold', 'release')
+        union all
+        select r.user_id, r.credit_type, null, r.expires_at, null, null, null, r.amount, null
+        from credits.credit_reservations r
+        where r.user_id between p_from and p_to and r.status = 'held'
+        union all
+        select s.user_id, s.credit_type, null, null, null, null, null, null, s.credits_owed
+        from credits.chat_sessions s
+        where s.user_id between p_from and p_to
+      ) a
+      group by a.user_id, a.credit_type
     ), rolled_up as (
       select d.user_id, d.credit_type, d.action_type,
         format('%s uses, quantity %s, amount %s, refunded %s', sum(d.uses), sum(d.quantity), sum(d.amount), sum(d.refunded)) as said
@@ -151,6 +177,46 @@ begin
       where f.is_rolled_up and f.kind in ('usage', 'refund')
       group by f.user_id, f.credit_type, coalesce(f.action_type, '')
     )
+    select c.user_id, c.credit_type, k.problem, k.expected, k.actual
+    from (
+      select coalesce(w.user_id, b.user_id) as user_id, coalesce(w.credit_type, b.credit_type) as credit_type, w.entry_no, w.last_entry_at, w.next_due_at,
+        w.is_active, w.balance, w.held, w.debt, w.purchase_debt, w.owed, w.open_remaining, w.open_grant_no,
+        coalesce(b.entry_no, 0) as booked_no, b.entry_at as booked_at, coalesce(b.amount, 0) as booked, b.entries, a.status,
+        coalesce(s.remaining, 0) - w.debt as granted, coalesce(s.debt, 0) as noted_debt, coalesce(s.purchase_debt, 0) as noted_purchase_debt,
+        coalesce(s.held, 0) as noted_held, coalesce(s.reserved, 0) as reserved, coalesce(s.owed, 0) as sessions_owe, least(w.next_reset_at, s.due_at) as due_at,
+        w.held < 0 or w.debt < 0 or w.purchase_debt < 0 or w.purchase_debt > w.debt or w.owed < 0 or w.open_remaining < 0
+          or w.open_remaining > w.balance + w.debt or num_nulls(w.open_grant_no, w.open_remaining) not in (0, 2) as is_out_of_range
+      from wallets w
+      full join books b on b.user_id = w.user_id and b.credit_type = w.credit_type
+      left join sums s on s.user_id = w.user_id and s.credit_type = w.credit_type
+      left join credits.accounts a on a.user_id = coalesce(w.user_id, b.user_id)
+    ) c
+    cross join lateral (
+      values
+        (c.entry_no is distinct from c.booked_no, 'newest entry number of the wallet', c.booked_no::text, c.entry_no::text),
+        (c.balance is distinct from c.booked, 'wallet balance against the ledger', c.booked::text, c.balance::text),
+        (c.balance <> c.granted, 'wallet balance against the grants less the debt', c.granted::text, c.balance::text),
+        (c.debt <> c.noted_debt, 'debt', c.noted_debt::text, c.debt::text),
+        (c.purchase_debt <> c.noted_purchase_debt, 'debt of refunded purchases', c.noted_purchase_debt::text, c.purchase_debt::text),
+        (c.held <> c.noted_held, 'held by the wallet against the ledger', c.noted_held::text, c.held::text),
+        (c.held <> c.reserved, 'held by the wallet against its reservations', c.reserved::text, c.held::text),
+        (c.owed <> c.sessions_owe, 'owed by the wallet against its chat sessions', c.sessions_owe::text, c.owed::text),
+        (c.is_active is distinct from (c.status = 'active') and c.is_active is not null, 'whether the wallet may spend', c.status,
+          case when c.is_active then 'active' else 'not active' end),
+        -- No operation is dated before it, so a wrong one would make credits expire and renew before their time.
+        (c.last_entry_at <> c.booked_at, 'time of the newest entry of the wallet', c.booked_at::text, c.last_entry_at::text),
+        (c.next_due_at > c.due_at, 'when the wallet is due next', 'by ' || c.due_at, c.next_due_at::text),
+        (c.is_out_of_range, 'held, debt and open grant of the wallet', 'none below zero, the open grant within the balance',
+          format('held %s, debt %s, open %s of grant %s', c.held, c.debt, c.open_remaining, c.open_grant_no)),
+        (c.status is null and c.entries > 0, 'entries without an account', '0', c.entries::text)
+    ) k (is_wrong, problem, expected, actual)
+    -- Usually nothing is wrong, which one comparison shows.
+    where k.is_wrong
+      and ((c.entry_no, c.balance, c.balance, c.debt, c.purchase_debt, c.held, c.held, c.owed, c.last_entry_at, c.is_active)
+          is distinct from (c.booked_no, c.booked, c.granted, c.noted_debt, c.noted_purchase_debt, c.noted_held, c.reserved, c.sessions_owe,
+            coalesce(c.booked_at, c.last_entry_at), c.status = 'active')
+        or c.next_due_at > c.due_at or c.is_out_of_range)
+    union all
     select coalesce(o.user_id, a.user_id), coalesce(o.credit_type, a.credit_type), 'opening entry against the archive',
       concat_ws(' ', 'entry', a.entry_no, 'with a balance of', a.balance_after), concat_ws(' ', 'entry', o.entry_no, 'with a balance of', o.balance_after)
     from openings o
@@ -197,23 +263,6 @@ begin
       or exists (
         select from jsonb_array_elements(case jsonb_typeof(e.allocations) when 'array' then e.allocations else '[]' end) d
         where d.value ->> 'grant' is not null and d.value ->> 'source' is distinct from g.source)
-    union all
-    select w.user_id, w.credit_type, 'held by the wallet against the ledger', coalesce(-h.amount, 0)::text, w.held::text
-    from wallets w
-    left join (
-      select e.user_id, e.credit_type, sum(e.amount) as amount from special e where e.kind in ('hold', 'release') group by e.user_id, e.credit_type
-    ) h on h.user_id = w.user_id and h.credit_type = w.credit_type
-    where coalesce(-h.amount, 0) <> w.held
-    union all
-    select w.user_id, w.credit_type, 'held by the wallet against its reservations', coalesce(r.amount, 0)::text, w.held::text
-    from wallets w
-    left join (
-      select r.user_id, r.credit_type, sum(r.amount) as amount
-      from credits.credit_reservations r
-      where r.user_id between p_from and p_to and r.status = 'held'
-      group by r.user_id, r.credit_type
-    ) r on r.user_id = w.user_id and r.credit_type = w.credit_type
-    where coalesce(r.amount, 0) <> w.held
     union all
     select coalesce(e.user_id, r.user_id), coalesce(e.credit_type, r.credit_type),
       format('hold of reservation %s', coalesce(r.reservation_id, e.reference_id)),
@@ -302,13 +351,6 @@ begin
     ) e on e.user_id = u.user_id and e.action_type = u.action_type and e.counter = u.counter
     where coalesce(e.quantity, 0) <> coalesce(u.used, 0)
     union all
-    select w.user_id, w.credit_type, 'debt of refunded purchases', coalesce(-d.amount, 0)::text, w.purchase_debt::text
-    from wallets w
-    left join (
-      select p.user_id, p.credit_type, sum(p.amount) as amount from parts p where p.source = 'purchase_debt' group by p.user_id, p.credit_type
-    ) d on d.user_id = w.user_id and d.credit_type = w.credit_type
-    where coalesce(-d.amount, 0) <> w.purchase_debt
-    union all
     select coalesce(s.user_id, e.user_id), coalesce(s.credit_type, e.credit_type),
       format('credits used of chat session %s', coalesce(s.session_id, e.reference_id)),
       format('%s in the ledger, %s of %s each', coalesce(-e.amount, 0), s.charged_intervals, s.rate), coalesce(s.credits_used::text, 'no session')
@@ -328,34 +370,6 @@ begin
       select coalesce((greatest(s.elapsed_seconds - s.free_seconds, 0) / s.interval_seconds - s.charged_intervals) * s.rate, 0) as amount
     ) o
     where s.user_id between p_from and p_to and (s.credits_owed <> o.amount or o.amount < 0)
-    union all
-    select w.user_id, w.credit_type, 'owed by the wallet against its chat sessions', coalesce(s.amount, 0)::text, w.owed::text
-    from wallets w
-    left join (
-      select s.user_id, s.credit_type, sum(s.credits_owed) as amount
-      from credits.chat_sessions s
-      where s.user_id between p_from and p_to
-      group by s.user_id, s.credit_type
-    ) s on s.user_id = w.user_id and s.credit_type = w.credit_type
-    where coalesce(s.amount, 0) <> w.owed
-    union all
-    select w.user_id, w.credit_type, 'whether the wallet may spend', a.status, case when w.is_active then 'active' else 'not active' end
-    from wallets w
-    left join credits.accounts a on a.user_id = w.user_id
-    where w.is_active is distinct from (a.status = 'active')
-    union all
-    select w.user_id, w.credit_type, 'when the wallet is due next', 'by ' || least(w.next_reset_at, g.due_at, r.due_at), w.next_due_at::text
-    from wallets w
-    left join (
-      select g.user_id, g.credit_type, min(g.expires_at) as due_at from grants g where g.remaining > 0 group by g.user_id, g.credit_type
-    ) g on g.user_id = w.user_id and g.credit_type = w.credit_type
-    left join (
-      select r.user_id, r.credit_type, min(r.expires_at) as due_at
-      from credits.credit_reservations r
-      where r.user_id between p_from and p_to and r.status = 'held'
-      group by r.user_id, r.credit_type
-    ) r on r.user_id = w.user_id and r.credit_type = w.credit_type
-    where w.next_due_at > least(w.next_reset_at, g.due_at, r.due_at)
     union all
     select l.user_id, l.credit_type, format('row and hash of the key of entry %s', l.entry_no),
       concat_ws(' ', coalesce(l.row_source, 'a source'), 'with', credits.key_hash(l.user_id, coalesce(l.row_id, l.idempotency_key))),
@@ -380,43 +394,13 @@ begin
     ) u
     cross join lateral credits.known_rows(u.user_id, u.credit_type, u.source, u.row_ids, false) as k (id)
     union all
-    select w.user_id, w.credit_type, 'held, debt and open grant of the wallet', 'none below zero, the open grant within the balance',
-      format('held %s, debt %s, open %s of grant %s', w.held, w.debt, w.open_remaining, w.open_grant_no)
-    from wallets w
-    where w.held < 0 or w.debt < 0 or w.purchase_debt < 0 or w.purchase_debt > w.debt or w.owed < 0 or w.open_remaining < 0 or w.open_remaining > w.balance + w.debt
-      or num_nulls(w.open_grant_no, w.open_remaining) not in (0, 2)
-    union all
     select e.user_id, e.credit_type, format('time of entry %s is before the one before it', e.entry_no), e.earlier_at::text, e.created_at::text
     from doubtful e where e.created_at < e.earlier_at
     union all
-    select e.user_id, e.credit_type, format('allocations of entry %s', e.entry_no), e.amount::text, coalesce(a.amount, 0)::text
+    select e.user_id, e.credit_type, format('allocations of entry %s', e.entry_no), e.amount::text, (sign(e.amount) * coalesce(e.allocated, 0))::text
     from special e
-    left join allocated a on a.user_id = e.user_id and a.credit_type = e.credit_type and a.entry_no = e.entry_no
-    where (e.grant_no is null or e.allocations is not null) and coalesce(a.amount, 0) <> e.amount or (e.grant_no is not null and e.allocations is not null)
+    where (e.grant_no is null or e.allocations is not null) and sign(e.amount) * coalesce(e.allocated, 0) <> e.amount or (e.grant_no is not null and e.allocations is not null)
       or jsonb_typeof(e.allocations) <> 'array'
-    union all
-    select b.user_id, b.credit_type, 'entries without an account', '0', b.entries::text
-    from books b
-    where not exists (select from credits.accounts a where a.user_id = b.user_id)
-    union all
-    select coalesce(w.user_id, b.user_id), coalesce(w.credit_type, b.credit_type), 'newest entry number of the wallet',
-      coalesce(b.entry_no, 0)::text, w.entry_no::text
-    from wallets w full join books b on b.user_id = w.user_id and b.credit_type = w.credit_type
-    where coalesce(b.entry_no, 0) is distinct from w.entry_no
-    union all
-    -- No operation is dated before it, so a wrong one would make credits expire and renew before their time.
-    select w.user_id, w.credit_type, 'time of the newest entry of the wallet', b.entry_at::text, w.last_entry_at::text
-    from wallets w join books b on b.user_id = w.user_id and b.credit_type = w.credit_type
-    where b.entry_at <> w.last_entry_at
-    union all
-    select coalesce(w.user_id, b.user_id), coalesce(w.credit_type, b.credit_type), 'wallet balance against the ledger',
-      coalesce(b.amount, 0)::text, w.balance::text
-    from wallets w full join books b on b.user_id = w.user_id and b.credit_type = w.credit_type
-    where coalesce(b.amount, 0) is distinct from w.balance
-    union all
-    select w.user_id, w.credit_type, 'wallet balance against the grants less the debt', (coalesce(r.amount, 0) - w.debt)::text, w.balance::text
-    from wallets w left join remaining r on r.user_id = w.user_id and r.credit_type = w.credit_type
-    where coalesce(r.amount, 0) - w.debt <> w.balance
     union all
     select coalesce(g.user_id, d.user_id), coalesce(g.credit_type, d.credit_type),
       format('what is left of grant %s', coalesce(g.grant_no, d.grant_no)), coalesce(d.amount, 0)::text, g.remaining::text
@@ -424,10 +408,6 @@ begin
     full join (select * from drawn where grant_no is not null) d
       on d.user_id = g.user_id and d.credit_type = g.credit_type and d.grant_no = g.grant_no
     where coalesce(d.amount, 0) is distinct from g.remaining
-    union all
-    select w.user_id, w.credit_type, 'debt', coalesce(-d.amount, 0)::text, w.debt::text
-    from wallets w left join drawn d on d.user_id = w.user_id and d.credit_type = w.credit_type and d.grant_no is null
-    where coalesce(-d.amount, 0) <> w.debt
     union all
     select k.user_id, k.credit_type, format('entry of the key %s of %s', k.key, k.source), k.entry_no::text, 'none'
     from credits.charge_keys k

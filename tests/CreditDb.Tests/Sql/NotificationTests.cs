@@ -237,6 +237,36 @@ public sealed class NotificationTests(TestDatabase db) : IClassFixture<TestDatab
         Assert.Equal(1, told);
     }
 
+    [Fact]
+    public async Task A_trigger_of_ones_own_that_grants_in_the_midst_of_an_operation_undoes_it_and_after_a_purchase_grants()
+    {
+        var user = await Account(10, threshold: 5);
+        await db.Run("""
+            create function public.thank() returns trigger language plpgsql as $$
+            begin
+              perform credits.grant_credits(new.user_id, 100, 'promotional');
+              return null;
+            end
+            $$;
+            create trigger thanks after insert or update on credits.notifications for each row execute function public.thank()
+            """);
+        try
+        {
+            await db.Fails("UC360", Spend, user, 11m);
+            // Both are the wallet's entry 3.
+            await db.Fails("23505", Spend, user, 5m);
+            Assert.Equal(10, await db.Balance(user));
+            var purchase = (await db.Json("select credits.create_purchase($1, 'starter', 'stripe')", user)).GetProperty("purchase_id").GetGuid();
+            await db.Run("select credits.complete_purchase($1, p.purchase_id, 'thanked', p.price_minor, p.currency) from credits.credit_purchases p where p.purchase_id = $2", user, purchase);
+            Assert.Equal(110 + await db.Value<decimal>("select credits from credits.credit_purchases where purchase_id = $1", purchase), await db.Balance(user));
+        }
+        finally
+        {
+            await db.Run("drop function public.thank() cascade");
+        }
+        Assert.Empty(await db.Column<string>("select problem from credits.verify_ledger($1)", user));
+    }
+
     private Task<long> Notifications(Guid user) => db.Value<long>("select count(*) from credits.notifications where user_id = $1", user);
 
     private async Task<Guid> Account(decimal credits, decimal threshold)
