@@ -8,7 +8,7 @@ declare
   c_user constant text := '$role_prefix$_user';
   -- What the reading functions, which run with their caller's rights, are made of.
   c_reading constant text[] := array['actor', 'clock_now', 'fail', 'check_argument', 'check_amount', 'outcome', 'amount_of', 'price_of', 'due_steps',
-    'period_start', 'period_number', 'plan_terms', 'allocations_of', 'get_credit_balance', 'get_balance_at', 'can_perform_action',
+    'period_start', 'period_number', 'plan_terms', 'allocations', 'get_credit_balance', 'get_balance_at', 'can_perform_action',
     'get_usage_stats', 'get_feature_usage', 'usage_tail',
     'list_purchases', 'get_top_up', 'top_up_spent',
     'project_wallet', 'owed_payments'];

@@ -37,7 +37,8 @@ from (
     l.balance_after - l.amount as balance_before,
     l.balance_after,
     l.cost_breakdown,
-    credits.allocations_of(l) as sources,
+    credits.allocations(l.allocations, l.grant_no, (
+      select g.source from credits.stored_grants g where g.user_id = l.user_id and g.credit_type = l.credit_type and g.grant_no = l.grant_no), l.amount) as sources,
     l.row_source,
     l.row_id,
     l.reference_id,
@@ -60,7 +61,8 @@ from (
     l.balance_after - l.amount,
     l.balance_after,
     l.cost_breakdown,
-    credits.allocations_of(row(l.*)::credits.credit_ledger),
+    credits.allocations(l.allocations, l.grant_no, (
+      select g.source from credits.stored_grants g where g.user_id = l.user_id and g.credit_type = l.credit_type and g.grant_no = l.grant_no), l.amount),
     l.row_source,
     l.row_id,
     l.reference_id,

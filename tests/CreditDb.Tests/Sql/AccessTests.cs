@@ -7,7 +7,7 @@ public sealed class AccessTests(TestDatabase db) : IClassFixture<TestDatabase>
 {
     private static readonly string[] Reading =
         ["get_credit_balance", "can_perform_action", "clock_now", "actor", "fail", "check_argument", "check_amount", "outcome", "amount_of", "price_of", "due_steps", "period_start", "period_number",
-        "plan_terms", "allocations_of", "get_balance_at",
+        "plan_terms", "allocations", "get_balance_at",
         "get_usage_stats", "get_feature_usage", "usage_tail",
         "list_purchases", "get_top_up", "top_up_spent",
         "project_wallet", "owed_payments"];
