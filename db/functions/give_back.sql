@@ -14,7 +14,6 @@ declare
 begin
   allocations := '[]';
   rest := 0;
-  p_wallet := credits.flush_open_grant(p_wallet);
   for v_part in
     select (d.value ->> 'grant')::bigint as grant_no, d.value ->> 'source' as source, (d.value ->> 'amount')::numeric as amount
     from jsonb_array_elements(p_allocations) with ordinality as d (value, n)
@@ -37,9 +36,15 @@ begin
         allocations := allocations || jsonb_build_object('grant', null, 'source', 'purchase_debt', 'amount', trim_scale(v_paid));
       end if;
       if v_paid < v_part.amount then
-        update credits.stored_grants g
-        set remaining = g.remaining + v_part.amount - v_paid
-        where g.user_id = p_wallet.user_id and g.credit_type = p_wallet.credit_type and g.grant_no = v_part.grant_no;
+        if v_part.grant_no = p_wallet.open_grant_no then
+          p_wallet.open_remaining := p_wallet.open_remaining + v_part.amount - v_paid;
+        else
+          -- The grant may come before the open one in the spending order, so the next charge has to choose again.
+          p_wallet := credits.flush_open_grant(p_wallet);
+          update credits.stored_grants g
+          set remaining = g.remaining + v_part.amount - v_paid
+          where g.user_id = p_wallet.user_id and g.credit_type = p_wallet.credit_type and g.grant_no = v_part.grant_no;
+        end if;
         allocations := allocations
           || jsonb_build_object('grant', v_part.grant_no, 'source', v_part.source, 'amount', trim_scale(v_part.amount - v_paid));
       end if;
