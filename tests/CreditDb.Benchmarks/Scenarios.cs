@@ -16,6 +16,20 @@ internal sealed class Scenarios(BenchServer server, CreditClient client, BenchHo
         insert into public.floor_history (id, entry_no, amount, balance) select id, entry_no, -1, balance from b;
         """;
 
+    // What a charge writes, without price, rules and outcome: the most that a charge could reach.
+    private const string Bare = RandomAccount +
+        $$"""
+        with w as (
+          update credits.wallets
+          set balance = balance - 1, entry_no = entry_no + 1, change_no = change_no + 1, last_entry_at = greatest(clock_timestamp(), last_entry_at),
+            open_remaining = open_remaining - 1
+          where user_id = {{Account}} and credit_type = 'credits' and open_remaining > 1
+          returning *)
+        insert into credits.credit_ledger
+          (user_id, credit_type, entry_no, created_at, kind, amount, balance_after, action_type, unit_price, quantity, grant_no, session_role, metadata)
+        select user_id, credit_type, entry_no, last_entry_at, 'usage', -1, balance, 'weekly_report', 1, 1, open_grant_no, session_user, '{}' from w;
+        """;
+
     private const string Charge = RandomAccount + $"select credits.deduct_credits_for_action({Account}, 'weekly_report');";
     private const string Keyed = RandomAccount + $"select credits.deduct_credits_for_action({Account}, 'weekly_report', p_idempotency_key => gen_random_uuid()::text);";
 
@@ -27,6 +41,7 @@ internal sealed class Scenarios(BenchServer server, CreditClient client, BenchHo
             Sql("pgbench simple-update", $"{RandomAccount}\\set delta random(-5000, 5000)\nbegin;\nupdate public.simple_accounts set abalance = abalance + :delta where aid = :n;\nselect abalance from public.simple_accounts where aid = :n;\ninsert into public.simple_history (aid, delta, mtime) values (:n, :delta, current_timestamp);\nend;", clients),
             Sql("check-then-act, without locks", $"{RandomAccount}select public.naive_charge({Account}, 'weekly_report');", clients),
             new("application-side, select for update", (time, ct) => Contest.CallersAsync(clients, time, ApplicationSideAsync, ct)),
+            Sql("the two writes of a charge alone", Bare, clients),
             Sql("deduct_credits_for_action", Charge, clients),
             Sql("deduct_credits_for_action, idempotency key", Keyed, clients),
             Sql("insert into a table that charges", $"{RandomAccount}insert into public.reports (user_id, name) values ({Account}, 'a report');", clients),
@@ -100,7 +115,7 @@ internal sealed class Scenarios(BenchServer server, CreditClient client, BenchHo
             $"Charges per megabyte, random accounts, {clients} clients",
             [
                 Grows($"{one}; WAL", Floor, clients, wal), Grows($"{charge}; WAL", Charge, clients, wal), Grows($"{keyed}; WAL", Keyed, clients, wal),
-                Grows($"{one}; disk", Floor, clients, floor), Grows($"{charge}; disk", Charge, clients, credits), Grows($"{keyed}; disk", Keyed, clients, credits),
+                Grows($"{one}; disk", Floor, clients, floor, 4), Grows($"{charge}; disk", Charge, clients, credits, 4), Grows($"{keyed}; disk", Keyed, clients, credits, 4),
             ],
             [
                 new($"{charge}; WAL", $"{one}; WAL", 0.5), new($"{keyed}; WAL", $"{one}; WAL", 0.5),
@@ -225,10 +240,11 @@ internal sealed class Scenarios(BenchServer server, CreditClient client, BenchHo
         new(name, async (time, ct) => each * (await Pgbench.RunAsync(server, script, clients, time, ct)).PerSecond);
 
     /// <summary>Transactions per megabyte by which a counter of the server grows while they run.</summary>
-    private Contestant Grows(string name, string script, int clients, string counter) => new(name, async (time, ct) =>
+    // Tables grow by up to 4 MB at a time, so that the disk takes longer to measure.
+    private Contestant Grows(string name, string script, int clients, string counter, int times = 1) => new(name, async (time, ct) =>
     {
         var before = await server.ValueAsync<decimal>(counter, ct);
-        var run = await Pgbench.RunAsync(server, script, clients, time, ct);
+        var run = await Pgbench.RunAsync(server, script, clients, time * times, ct);
         return run.Transactions * 1e6 / (double)(await server.ValueAsync<decimal>(counter, ct) - before);
     });
 

@@ -297,7 +297,23 @@ public sealed class VerifyLedgerTests(TestDatabase db) : IClassFixture<TestDatab
             from (select to_jsonb(a) as fields from credits.accounts a limit 1) a
             cross join generate_series(1, 50500)
             """);
-        Assert.Equal(50500, await db.Value<long>("select count(distinct user_id) from credits.verify_ledger() where problem = 'minutes of charged calls' and actual = '7777'"));
+        Assert.Equal("50500 50500", await db.Value<string>(
+            "select count(*) || ' ' || count(distinct user_id) from credits.verify_ledger() where problem = 'minutes of charged calls' and actual = '7777'"));
         await db.Run("delete from credits.accounts where total_minutes_used = 7777");
+    }
+    [Fact]
+    public async Task Looks_at_every_account_once_when_each_has_millions_of_entries()
+    {
+        db.BooksAreDamaged = true;
+        for (var i = 0; i < 20; i++)
+            await db.Account(12.5m);
+        await db.Run("update credits.wallets set entry_no = 5000000 where balance = 12.5");
+        Assert.Equal("20 20", await db.Value<string>(
+            """
+            select count(*) || ' ' || count(distinct v.user_id)
+            from credits.verify_ledger() v
+            join credits.wallets w on w.user_id = v.user_id and w.credit_type = v.credit_type
+            where v.problem = 'newest entry number of the wallet' and w.balance = 12.5
+            """));
     }
 }
