@@ -15,7 +15,7 @@ begin
   end if;
   p_wallet := credits.flush_open_grant(p_wallet);
   -- due_steps reads the tables, so the flush must be in them.
-  perform credits.save_wallet(p_wallet);
+  p_wallet := credits.save_wallet(p_wallet);
 
   for v_step in select s.* from credits.due_steps(p_wallet.user_id, p_wallet.credit_type, p_now) s loop
     if v_at < v_step.due_at and p_wallet.owed > 0 then
@@ -45,8 +45,7 @@ begin
   end if;
 
   p_wallet.next_due_at := credits.next_due_at(p_wallet);
-  perform credits.save_wallet(p_wallet);
-  return p_wallet;
+  return credits.save_wallet(p_wallet);
 end
 $$;
 

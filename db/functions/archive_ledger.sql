@@ -35,6 +35,8 @@ begin
     limit p_limit
     for no key update of w skip locked
   loop
+    -- As it is by now: a trigger of the application's own may have changed it since it was fetched.
+    v_wallet := credits.lock_wallet(v_wallet.user_id, v_wallet.credit_type);
     -- Times do not decrease within a wallet. Its newest entry stays.
     select l.* into v_last
     from credits.credit_ledger l

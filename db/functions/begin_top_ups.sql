@@ -45,6 +45,8 @@ begin
     limit p_limit
     for no key update of w skip locked
   loop
+    -- As it is by now: a trigger of the application's own may have changed it since it was fetched.
+    v_wallet := credits.lock_wallet(v_wallet.user_id, v_wallet.credit_type);
     v_at := greatest(v_now, v_wallet.last_entry_at);
     v_wallet := credits.apply_due(v_wallet, v_at);
     v_wallet.change_no := v_wallet.change_no + 1;

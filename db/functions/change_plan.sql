@@ -39,6 +39,8 @@ begin
   for v_wallet in
     select w.* from credits.wallets w where w.user_id = p_user_id order by w.credit_type for no key update
   loop
+    -- As it is by now: a trigger of the application's own may have changed it since it was fetched.
+    v_wallet := credits.lock_wallet(v_wallet.user_id, v_wallet.credit_type);
     perform credits.apply_due(v_wallet, v_now);
   end loop;
   select a.* into v_account from credits.accounts a where a.user_id = p_user_id;
@@ -51,6 +53,8 @@ begin
   for v_wallet in
     select w.* from credits.wallets w where w.user_id = p_user_id order by w.credit_type for no key update
   loop
+    -- As it is by now: a trigger of the application's own may have changed it since it was fetched.
+    v_wallet := credits.lock_wallet(v_wallet.user_id, v_wallet.credit_type);
     select p.amount, p.period into v_allowance
     from credits.plan_allowances p
     where p.plan_id = p_plan_id and p.credit_type = v_wallet.credit_type;

@@ -31,6 +31,8 @@ begin
     for v_wallet in
       select w.* from credits.wallets w where w.user_id = p_user_id order by w.credit_type for no key update
     loop
+      -- As it is by now: a trigger of the application's own may have changed it since it was fetched.
+      v_wallet := credits.lock_wallet(v_wallet.user_id, v_wallet.credit_type);
       v_wallet := credits.apply_due(v_wallet, v_now);
       if p_status = 'closed' then
         for v_reservation_id, v_allocations in

@@ -53,8 +53,7 @@ begin
     where g.user_id = p_wallet.user_id and g.credit_type = p_wallet.credit_type and g.grant_no = p_wallet.open_grant_no;
     p_wallet.open_remaining := p_wallet.open_remaining - v_excess;
   end if;
-  perform credits.save_wallet(p_wallet);
-  return p_wallet;
+  return credits.save_wallet(p_wallet);
 end
 $$;
 

@@ -34,6 +34,8 @@ begin
     limit p_limit
     for no key update of w skip locked
   loop
+    -- As it is by now: a trigger of the application's own may have changed it since it was fetched.
+    v_wallet := credits.lock_wallet(v_wallet.user_id, v_wallet.credit_type);
     -- One thing at a time: the user's next wallet is for the next call.
     continue when v_wallet.user_id = v_user_id;
     v_at := greatest(v_now, v_wallet.last_entry_at);

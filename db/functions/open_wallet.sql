@@ -33,8 +33,7 @@ begin
   where w.user_id = p_user_id and w.credit_type = p_credit_type
   for no key update;
   if v_is_new and exists (select from credits.chat_sessions s where s.user_id = p_user_id and s.rate is null) then
-    v_wallet := credits.price_chat_sessions(v_wallet, v_now);
-    perform credits.save_wallet(v_wallet);
+    v_wallet := credits.save_wallet(credits.price_chat_sessions(v_wallet, v_now));
   end if;
   return v_wallet;
 end

@@ -19,6 +19,8 @@ begin
     limit p_limit
     for no key update skip locked
   loop
+    -- As it is by now: a trigger of the application's own may have changed it since it was fetched.
+    v_wallet := credits.lock_wallet(v_wallet.user_id, v_wallet.credit_type);
     v_wallet := credits.apply_due(v_wallet, greatest(v_now, v_wallet.last_entry_at));
     perform credits.finish_operation(v_wallet, greatest(v_now, v_wallet.last_entry_at));
     v_settled := v_settled + 1;

@@ -185,7 +185,7 @@ begin
     from (
       select coalesce(w.user_id, b.user_id) as user_id, coalesce(w.credit_type, b.credit_type) as credit_type, w.entry_no, w.last_entry_at, w.next_due_at,
         w.is_active, w.balance, w.held, w.debt, w.purchase_debt, w.owed, w.open_remaining, w.open_grant_no,
-        coalesce(b.entry_no, 0) as booked_no, b.entry_at as booked_at, coalesce(b.amount, 0) as booked, b.entries, a.status,
+        coalesce(b.entry_no, 0) as booked_no, b.entry_at as booked_at, coalesce(b.amount, 0) as booked, b.entries, a.user_id as account_id, a.status,
         coalesce(s.remaining, 0) - w.debt as granted, coalesce(s.debt, 0) as noted_debt, coalesce(s.purchase_debt, 0) as noted_purchase_debt,
         coalesce(s.held, 0) as noted_held, coalesce(s.reserved, 0) as reserved, coalesce(s.owed, 0) as sessions_owe, least(w.next_reset_at, s.due_at) as due_at,
         w.held < 0 or w.debt < 0 or w.purchase_debt < 0 or w.purchase_debt > w.debt or w.owed < 0 or w.open_remaining < 0
@@ -205,14 +205,14 @@ begin
         (c.held <> c.noted_held, 'held by the wallet against the ledger', c.noted_held::text, c.held::text),
         (c.held <> c.reserved, 'held by the wallet against its reservations', c.reserved::text, c.held::text),
         (c.owed <> c.sessions_owe, 'owed by the wallet against its chat sessions', c.sessions_owe::text, c.owed::text),
-        (c.is_active is distinct from (c.status = 'active') and c.is_active is not null, 'whether the wallet may spend', c.status,
+        (c.is_active is distinct from (c.status = 'active') and c.entry_no is not null, 'whether the wallet may spend', c.status,
           case when c.is_active then 'active' else 'not active' end),
         -- No operation is dated before it, so a wrong one would make credits expire and renew before their time.
         (c.last_entry_at <> c.booked_at, 'time of the newest entry of the wallet', c.booked_at::text, c.last_entry_at::text),
         (c.next_due_at > c.due_at, 'when the wallet is due next', 'by ' || c.due_at, c.next_due_at::text),
         (c.is_out_of_range, 'held, debt and open grant of the wallet', 'none below zero, the open grant within the balance',
           format('held %s, debt %s, open %s of grant %s', c.held, c.debt, c.open_remaining, c.open_grant_no)),
-        (c.status is null and c.entries > 0, 'entries without an account', '0', c.entries::text)
+        (c.account_id is null and c.entries > 0, 'entries without an account', '0', c.entries::text)
     ) k (is_wrong, problem, expected, actual)
     -- Usually nothing is wrong, which one comparison shows.
     where k.is_wrong

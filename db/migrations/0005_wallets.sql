@@ -3,6 +3,7 @@ create table credits.wallets (
   user_id uuid not null,
   entry_no bigint not null default 0,
   change_no bigint not null default 0,
+  version bigint not null default 0,
   last_entry_at timestamptz not null,
   next_due_at timestamptz not null default 'infinity',
   next_reset_at timestamptz not null default 'infinity',
@@ -33,6 +34,7 @@ comment on table credits.wallets is
 comment on column credits.wallets.balance is 'Sum of the ledger; what is left of the grants minus the debt. Held credits are not in it.';
 comment on column credits.wallets.entry_no is 'Number of the newest ledger entry.';
 comment on column credits.wallets.change_no is 'Counts every change that somebody watching wants to see, entries and notifications alike.';
+comment on column credits.wallets.version is 'Counts what save_wallet() wrote, which refuses to write over another''s.';
 comment on column credits.wallets.is_active is 'Whether the account may spend: its status is active. A trigger on accounts keeps it so.';
 comment on column credits.wallets.next_due_at is 'No later than the first moment at which a grant expires, an allowance renews or a hold lapses.';
 comment on column credits.wallets.allowance_period is 'Number of the last period whose allowance was granted; null if the plan renews nothing here.';

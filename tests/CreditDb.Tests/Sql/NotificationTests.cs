@@ -238,33 +238,66 @@ public sealed class NotificationTests(TestDatabase db) : IClassFixture<TestDatab
     }
 
     [Fact]
-    public async Task A_trigger_of_ones_own_that_grants_in_the_midst_of_an_operation_undoes_it_and_after_a_purchase_grants()
+    public async Task A_trigger_of_ones_own_that_changes_the_wallet_in_the_midst_of_an_operation_undoes_it()
     {
         var user = await Account(10, threshold: 5);
-        await db.Run("""
-            create function public.thank() returns trigger language plpgsql as $$
-            begin
-              perform credits.grant_credits(new.user_id, 100, 'promotional');
-              return null;
-            end
-            $$;
-            create trigger thanks after insert or update on credits.notifications for each row execute function public.thank()
-            """);
-        try
+        await OnNotifications("perform credits.grant_credits(new.user_id, 100, 'promotional')", async () =>
         {
             await db.Fails("UC360", Spend, user, 11m);
             // Both are the wallet's entry 3.
             await db.Fails("23505", Spend, user, 5m);
-            Assert.Equal(10, await db.Balance(user));
+        });
+        await OnNotifications("if pg_trigger_depth() < 2 then perform credits.set_threshold(new.user_id, 8); end if", async () =>
+        {
+            await db.Fails("UC360", Spend, user, 11m);
+            await db.Fails("UC360", Spend, user, 5m);
+        });
+        Assert.Equal(10, await db.Balance(user));
+        Assert.Empty(await db.Column<string>("select problem from credits.verify_ledger($1)", user));
+    }
+
+    [Fact]
+    public async Task A_trigger_of_ones_own_may_grant_when_a_purchase_is_told()
+    {
+        var user = await Account(10, threshold: 5);
+        await OnNotifications("perform credits.grant_credits(new.user_id, 100, 'promotional')", async () =>
+        {
             var purchase = (await db.Json("select credits.create_purchase($1, 'starter', 'stripe')", user)).GetProperty("purchase_id").GetGuid();
             await db.Run("select credits.complete_purchase($1, p.purchase_id, 'thanked', p.price_minor, p.currency) from credits.credit_purchases p where p.purchase_id = $2", user, purchase);
             Assert.Equal(110 + await db.Value<decimal>("select credits from credits.credit_purchases where purchase_id = $1", purchase), await db.Balance(user));
+        });
+        Assert.Empty(await db.Column<string>("select problem from credits.verify_ledger($1)", user));
+    }
+
+    [Fact]
+    public async Task A_trigger_of_ones_own_may_grant_to_a_user_who_is_settled_next()
+    {
+        Guid[] users = [Guid.NewGuid(), Guid.NewGuid()];
+        for (var i = 0; i < 2; i++)
+        {
+            await db.SetClock($"2026-01-15 0{i}:00Z");
+            await db.Run("select credits.open_account($1)", users[i]);
+        }
+        await db.SetClock("2026-02-16 00:00Z");
+        await OnNotifications($"if new.user_id = '{users[0]}' then perform credits.grant_credits('{users[1]}', 5, 'promotional'); end if", () =>
+            db.Run("select credits.settle_due_wallets()"));
+        Assert.Equal([100m, 105m], [await db.Balance(users[0]), await db.Balance(users[1])]);
+        foreach (var user in users)
+            Assert.Empty(await db.Column<string>("select problem from credits.verify_ledger($1)", user));
+    }
+
+    private async Task OnNotifications(string statement, Func<Task> act)
+    {
+        await db.Run($"create function public.react() returns trigger language plpgsql as $$ begin {statement}; return null; end $$");
+        await db.Run("create trigger reaction after insert or update on credits.notifications for each row execute function public.react()");
+        try
+        {
+            await act();
         }
         finally
         {
-            await db.Run("drop function public.thank() cascade");
+            await db.Run("drop function public.react() cascade");
         }
-        Assert.Empty(await db.Column<string>("select problem from credits.verify_ledger($1)", user));
     }
 
     private Task<long> Notifications(Guid user) => db.Value<long>("select count(*) from credits.notifications where user_id = $1", user);
