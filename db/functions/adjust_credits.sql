@@ -49,6 +49,7 @@ begin
   v_wallet := credits.apply_due(v_wallet, v_now);
   v_before := v_wallet.balance;
   if v_wallet.balance + v_wallet.debt < -p_amount then
+    perform credits.finish_unchanged(v_wallet, v_now);
     return credits.outcome('insufficient_credits', jsonb_build_object('credit_type', p_credit_type, 'required', trim_scale(-p_amount),
       'available', trim_scale(v_wallet.balance + v_wallet.debt)));
   end if;

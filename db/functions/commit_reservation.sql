@@ -51,6 +51,7 @@ begin
     perform credits.fail('UC312', 'the reservation is settled otherwise', jsonb_build_object('code', 'reservation_settled',
       'reservation_id', p_reservation_id, 'status', v_reservation.status, 'quantity', v_reservation.result -> 'quantity'));
   elsif v_reservation.status = 'committed' then
+    perform credits.finish_unchanged(v_wallet, v_now);
     return v_reservation.result || '{"replayed": true}';
   end if;
 

@@ -49,6 +49,7 @@ begin
   perform credits.check_argument(p_elapsed_seconds <= v_allowed, 'p_elapsed_seconds',
     format('must not be more than %s seconds ahead of the clock: the session began %s seconds ago', c_tolerance, v_allowed - c_tolerance));
   if p_elapsed_seconds <= v_session.elapsed_seconds and (p_carried.elapsed_seconds > v_session.elapsed_seconds) is not true then
+    v_wallet := credits.finish_unchanged(v_wallet, v_now);
     return credits.chat_outcome(v_wallet, v_session, 0, v_now);
   end if;
   -- What was metered under another identity costs nothing here: the free time moves on with the total, so that what this one charged stays right.

@@ -48,7 +48,10 @@ begin
       and exists (
         select from credits.stored_grants s
         where s.user_id = g.user_id and s.credit_type = g.credit_type and s.grant_no = g.grant_no and s.told_expiry_at is null);
-    continue when v_expiring.grants is null;
+    if v_expiring.grants is null then
+      perform credits.finish_unchanged(v_wallet, v_at);
+      continue;
+    end if;
 
     update credits.stored_grants g
     set told_expiry_at = v_at

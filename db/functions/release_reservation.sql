@@ -27,7 +27,9 @@ begin
       'reservation_id', p_reservation_id, 'status', v_reservation.status));
   end if;
   v_is_replay := v_reservation.status <> 'held';
-  if not v_is_replay then
+  if v_is_replay then
+    v_wallet := credits.finish_unchanged(v_wallet, v_locked.now);
+  else
     v_wallet := credits.release_hold(v_wallet, p_reservation_id, v_locked.now, 'released',
       case when p_reason is null then '{}' else jsonb_build_object('reason', p_reason) end);
     v_expired := v_wallet.balance;

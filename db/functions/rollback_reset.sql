@@ -34,6 +34,7 @@ begin
     perform credits.fail('UC320', 'only the running period''s reset can be rolled back', jsonb_build_object('code', 'not_the_running_period',
       'period_start', p_period_start, 'running_period_start', case when v_wallet.reset_grant_no is not null then v_wallet.last_reset_at end));
   elsif v_wallet.rolled_back_reset_at = v_wallet.last_reset_at then
+    perform credits.finish_unchanged(v_wallet, v_now);
     return credits.outcome('already_settled', jsonb_build_object('period_start', p_period_start));
   end if;
   v_wallet := credits.flush_open_grant(v_wallet);

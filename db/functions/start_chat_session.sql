@@ -20,6 +20,7 @@ begin
     v_wallet := credits.apply_due(v_wallet, v_now);
   end if;
   if exists (select from credits.chat_sessions s where s.user_id = p_user_id and s.session_id = p_session_id) then
+    perform credits.finish_unchanged(v_wallet, v_now);
     return false;
   end if;
   v_session.user_id := p_user_id;

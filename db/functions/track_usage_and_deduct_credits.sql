@@ -55,6 +55,7 @@ begin
       perform credits.fail('UC201', 'the idempotency key was used for another request', jsonb_build_object(
         'code', 'key_reused', 'key', p_idempotency_key, 'first_request', v_first_action, 'this_request', p_operation));
     end if;
+    perform credits.finish_unchanged(v_wallet, v_now);
   end if;
   return credits.outcome('ok', jsonb_build_object(
     'action_type', p_operation,

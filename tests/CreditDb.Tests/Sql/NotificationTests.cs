@@ -237,6 +237,43 @@ public sealed class NotificationTests(TestDatabase db) : IClassFixture<TestDatab
         Assert.Equal(1, told);
     }
 
+    [Theory]
+    [InlineData("select credits.adjust_credits($1, -1000, 'mistake')", "select credits.get_credit_balance($1)")]
+    [InlineData("select credits.commit_reservation($1, reservation_id) from credits.credit_reservations where user_id = $1", "select credits.reserve_credits($1, 'prompt_formatting')")]
+    [InlineData("select credits.release_reservation($1, reservation_id) from credits.credit_reservations where user_id = $1", "select credits.reserve_credits($1, 'prompt_formatting')")]
+    [InlineData("select credits.open_chat_session($1, $1)", "select credits.get_credit_balance($1)")]
+    [InlineData("select credits.record_chat_time($1, $1, 30)", "select credits.open_chat_session($1, $1, 600)")]
+    [InlineData("select credits.track_usage_and_deduct_credits($1, 'prompt_formatting', '{\"success\": false}', 'first')", "select credits.get_credit_balance($1)")]
+    public async Task What_expired_is_told_by_an_operation_that_is_repeated_or_declined(string operation, string before)
+    {
+        await db.SetClock("2026-01-15 00:00Z");
+        var user = await Account(5, threshold: 8);
+        await db.Run("select credits.grant_credits($1, 9, 'trial', '2026-01-20 00:00Z')", user);
+        await db.Run(before, user);
+        await db.Run(operation, user);
+        await db.SetClock("2026-01-21 00:00Z");
+        Assert.Empty(await db.Told(user));
+        await db.Run(operation, user);
+        Assert.Equal(5, await db.Balance(user));
+        Assert.Equal(["low_balance 1"], await db.Told(user));
+    }
+
+    [Fact]
+    public async Task What_expired_is_told_by_a_rollback_that_is_repeated()
+    {
+        const string rollback = "select credits.rollback_reset($1, 'credits', '2026-02-15 00:00Z', 'mistake')";
+        await db.SetClock("2026-01-15 00:00Z");
+        var user = Guid.NewGuid();
+        await db.Run("select credits.open_account($1)", user);
+        await db.SetClock("2026-02-16 00:00Z");
+        await db.Run(rollback, user);
+        await db.Run("select credits.grant_credits($1, 9, 'trial', '2026-02-20 00:00Z')", user);
+        await db.Run("select credits.set_threshold($1, $2)", user, await db.Balance(user) - 5);
+        await db.SetClock("2026-02-21 00:00Z");
+        Assert.Equal("already_settled", (await db.Json(rollback, user)).Text("code"));
+        Assert.Contains("low_balance 1", await db.Told(user));
+    }
+
     [Fact]
     public async Task A_trigger_of_ones_own_that_changes_the_wallet_in_the_midst_of_an_operation_undoes_it()
     {
