@@ -7,48 +7,37 @@ using Spectre.Console;
 
 namespace CreditDb.Host;
 
-/// <summary>The database behind this process, migrated: the configured one, or a private server that ends with the process.</summary>
-internal sealed class Database : IAsyncDisposable
+/// <summary>The database behind this process: the configured one, or a private server that ends with the process. Reads the settings when it is made.</summary>
+internal sealed class Database(IConfiguration configuration, IAnsiConsole console) : IAsyncDisposable
 {
-    private readonly NpgsqlConnectionStringBuilder _connection;
-    private readonly IConfiguration _configuration;
-    private readonly DatabaseOptions _options;
+    private readonly DatabaseOptions _options = DatabaseOptions.From(configuration);
+    private NpgsqlConnectionStringBuilder? _connection =
+        configuration.GetConnectionString("CreditDb") is { } configured && !string.IsNullOrWhiteSpace(configured) ? Parse(configured) : null;
 
-    private Database(NpgsqlConnectionStringBuilder connection, PrivateServer? server, IConfiguration configuration, DatabaseOptions options) =>
-        (_connection, Server, _configuration, _options) = (connection, server, configuration, options);
+    /// <summary>Whether the database is a private server's, as none is configured.</summary>
+    public bool IsPrivate { get; } = string.IsNullOrWhiteSpace(configuration.GetConnectionString("CreditDb"));
 
     /// <summary>The private server; null if the database is a configured one.</summary>
-    public PrivateServer? Server { get; }
+    public PrivateServer? Server { get; private set; }
 
-    public static async Task<Database> StartAsync(IConfiguration configuration, IAnsiConsole console, CancellationToken ct)
+    private NpgsqlConnectionStringBuilder Connection => _connection ?? throw new InvalidOperationException("The private server has not been started.");
+
+    /// <summary>Starts the private server, if it is that, and migrates the database, or only looks whether it is current.</summary>
+    public async Task StartAsync(CancellationToken ct)
     {
-        var options = DatabaseOptions.From(configuration);
-        var connectionString = configuration.GetConnectionString("CreditDb");
-        PrivateServer? server = null;
-        if (string.IsNullOrWhiteSpace(connectionString))
+        if (IsPrivate)
         {
-            var kept = PrivateServerOptions.Kept(configuration) with { Report = line => console.WriteLine(line) };
-            server = await PrivateServer.StartAsync(kept, ct);
-            connectionString = server.ConnectionString;
+            Server = await PrivateServer.StartAsync(PrivateServerOptions.Kept(configuration) with { Report = line => console.WriteLine(line) }, ct);
+            _connection = Parse(Server.ConnectionString);
         }
 
-        var database = new Database(Parse(connectionString), server, configuration, options);
-        try
-        {
-            await (options.Migrate ? database.MigrateAsync(console, ct) : database.CheckAsync(ct));
-            return database;
-        }
-        catch
-        {
-            await database.DisposeAsync();
-            throw;
-        }
+        await (_options.Migrate ? MigrateAsync(ct) : CheckAsync(ct));
     }
 
     /// <summary>The connections of everything that serves.</summary>
     public NpgsqlDataSource CreateDataSource(string name = "creditdb serve", int? maxPoolSize = null)
     {
-        var settings = new NpgsqlConnectionStringBuilder(_connection.ConnectionString) { ApplicationName = name };
+        var settings = new NpgsqlConnectionStringBuilder(Connection.ConnectionString) { ApplicationName = name };
         settings.MaxPoolSize = maxPoolSize ?? settings.MaxPoolSize;
         settings.MinPoolSize = Math.Min(settings.MinPoolSize, settings.MaxPoolSize);
         return EngineConnections.Create(settings, name);
@@ -65,13 +54,13 @@ internal sealed class Database : IAsyncDisposable
         {
             return
             [
-                $"CreditDb is on the configured PostgreSQL: {_connection.Host}:{_connection.Port}, database {_connection.Database}.",
+                $"CreditDb is on the configured PostgreSQL: {Connection.Host}:{Connection.Port}, database {Connection.Database}.",
                 http,
                 "  Stop     Ctrl+C",
             ];
         }
 
-        var url = $"postgresql://{_connection.Username}:{_connection.Password}@{_connection.Host}:{_connection.Port}/{_connection.Database}";
+        var url = $"postgresql://{Connection.Username}:{Connection.Password}@{Connection.Host}:{Connection.Port}/{Connection.Database}";
         return
         [
             $"CreditDb runs on a private PostgreSQL {Server.Version} ({Server.BinFolder}).",
@@ -89,9 +78,9 @@ internal sealed class Database : IAsyncDisposable
             await Server.DisposeAsync();
     }
 
-    private async Task MigrateAsync(IAnsiConsole console, CancellationToken ct)
+    private async Task MigrateAsync(CancellationToken ct)
     {
-        await using var source = NpgsqlDataSource.Create(_connection);
+        await using var source = NpgsqlDataSource.Create(Connection);
         var result = await CreateMigrator(source).MigrateAsync(new Waits(console), ct);
         foreach (var notice in result.Notices)
             console.WriteLine(notice.Message);
@@ -101,7 +90,7 @@ internal sealed class Database : IAsyncDisposable
 
     private async Task CheckAsync(CancellationToken ct)
     {
-        await using var source = NpgsqlDataSource.Create(_connection);
+        await using var source = NpgsqlDataSource.Create(Connection);
         var plan = await CreateMigrator(source).PlanAsync(ct);
         string[] pending = [.. plan.Transactions.SelectMany(t => t).Where(s => s.State != ScriptState.Applied).Select(s => s.Name)];
         if (plan.Transactions.Count > 0)
@@ -128,7 +117,7 @@ internal sealed class Database : IAsyncDisposable
     private string? Psql()
     {
         var name = OperatingSystem.IsWindows() ? "psql.exe" : "psql";
-        if (PostgresSearch.From(_configuration).FindOnPath(name) is not null)
+        if (PostgresSearch.From(configuration).FindOnPath(name) is not null)
             return "psql";
         var beside = Path.Combine(Server!.BinFolder, name);
         return !File.Exists(beside) ? null : beside.Contains(' ') ? $"\"{beside}\"" : beside;

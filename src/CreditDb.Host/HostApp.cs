@@ -26,6 +26,7 @@ internal static class HostApp
         return builder;
     }
 
+    /// <summary>Asks nothing of the database, which need not be started yet.</summary>
     public static WebApplication Build(WebApplicationBuilder builder, Database database)
     {
         builder.WebHost.ConfigureKestrel(kestrel =>
@@ -45,7 +46,7 @@ internal static class HostApp
         builder.Services.AddAccess();
         builder.Services.AddApi();
         builder.Services.AddLive();
-        builder.AddPayments(database.Server is not null);
+        builder.AddPayments(database.IsPrivate);
         builder.Services.AddWebhooks();
         builder.Services.AddOperations();
         builder.Services.AddWorker(builder.Configuration);

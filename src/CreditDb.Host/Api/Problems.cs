@@ -50,14 +50,18 @@ internal sealed partial class Problems(ILogger<Problems> logger) : IExceptionHan
     public static void Complete(ProblemDetailsContext context)
     {
         var problem = context.ProblemDetails;
-        problem.Extensions.TryAdd("code", problem.Status switch
+        if (!problem.Extensions.ContainsKey("code"))
         {
-            404 => "no_such_endpoint",
-            405 => "method_not_allowed",
-            413 => "body_too_large",
-            415 => "unsupported_media_type",
-            _ => "http_" + problem.Status,
-        });
+            Name(problem, problem.Status switch
+            {
+                404 => "no_such_endpoint",
+                405 => "method_not_allowed",
+                413 => "body_too_large",
+                415 => "unsupported_media_type",
+                _ => "http_" + problem.Status,
+            });
+        }
+
         problem.Detail ??= problem.Status switch
         {
             404 => "There is no such endpoint; /openapi/v1.json lists them all.",
@@ -164,17 +168,18 @@ internal sealed partial class Problems(ILogger<Problems> logger) : IExceptionHan
 
     private static ProblemDetails Document(int status, string code, string detail, string? field = null)
     {
-        var problem = new ProblemDetails
-        {
-            Type = "urn:creditdb:" + code,
-            Title = char.ToUpperInvariant(code[0]) + code[1..].Replace('_', ' '),
-            Status = status,
-            Detail = detail,
-            Extensions = { ["code"] = code },
-        };
+        var problem = new ProblemDetails { Status = status, Detail = detail };
+        Name(problem, code);
         if (!string.IsNullOrEmpty(field))
             problem.Extensions["errors"] = new[] { new { pointer = "#/" + field, detail } };
         return problem;
+    }
+
+    private static void Name(ProblemDetails problem, string code)
+    {
+        problem.Type = "urn:creditdb:" + code;
+        problem.Title = char.ToUpperInvariant(code[0]) + code[1..].Replace('_', ' ');
+        problem.Extensions["code"] = code;
     }
 
     private static void Add(ProblemDetails problem, JsonObject fields)

@@ -2,7 +2,12 @@ using System.CommandLine;
 using System.Runtime.InteropServices;
 using System.Text.RegularExpressions;
 using CreditDb.Host.Access;
+using CreditDb.Host.Live;
+using CreditDb.Host.Operations;
+using CreditDb.Host.Payments;
 using CreditDb.Host.PrivatePostgres;
+using CreditDb.Host.Webhooks;
+using CreditDb.Host.Work;
 using CreditDb.Migrations;
 using Microsoft.Extensions.Options;
 using Npgsql;
@@ -13,6 +18,14 @@ namespace CreditDb.Host.Commands;
 /// <summary>Serves CreditDb from the configured PostgreSQL, or from a private one; the default command.</summary>
 internal static partial class ServeCommand
 {
+    /// <summary>What a setting's name may begin with, or be: ours, and the framework's.</summary>
+    private static readonly string[] Sections =
+    [
+        AccessOptions.Section, DatabaseOptions.Section, LiveOptions.Section, OperationsOptions.Section, PaymentOptions.Section, WebhookOptions.Section,
+        WorkerOptions.Section, "ConnectionStrings", "Urls", "Logging", "Kestrel", "AllowedHosts", "HTTP_PORTS", "HTTPS_PORTS", "Environment", "ContentRoot",
+        "ApplicationName",
+    ];
+
     public static Command Create()
     {
         var command = new Command(
@@ -40,6 +53,12 @@ internal static partial class ServeCommand
             return (int)ExitCode.Usage;
         }
 
+        if (settings.Select(s => Setting().Match(s).Groups[1].Value).FirstOrDefault(name => !IsKnown(name)) is { } unknown)
+        {
+            await Console.Error.WriteLineAsync($"error: There is no setting, and no section of settings, named {unknown}; docs/configuration.md lists them.");
+            return (int)ExitCode.Usage;
+        }
+
         var console = AnsiConsole.Console;
 
         // Lines are for copying: the terminal may wrap them, this program must not.
@@ -48,9 +67,12 @@ internal static partial class ServeCommand
         try
         {
             var builder = HostApp.CreateBuilder(settings);
-            await using var database = await StartDatabaseAsync(builder.Configuration, console, ct);
+            await using var database = new Database(builder.Configuration, console);
             await using var app = HostApp.Build(builder, database);
-            if (database.Server is not null)
+            // Before a server is started for it, or a database migrated.
+            app.Services.GetRequiredService<IStartupValidator>().Validate();
+            await StartDatabaseAsync(database, ct);
+            if (database.IsPrivate)
                 await MakeFirstKeyAsync(app.Services.GetRequiredService<ApiKeys>(), console, ct);
             app.Lifetime.ApplicationStarted.Register(() =>
             {
@@ -74,8 +96,8 @@ internal static partial class ServeCommand
             await Console.Error.WriteLineAsync("error: " + e.Message);
             return (int)Verb.CodeOf(e.Problem);
         }
-        catch (Exception e) when (e is PrivatePostgresException or NpgsqlException or UnauthorizedAccessException or IOException
-            or OptionsValidationException or FormatException or InvalidOperationException { Source: "Microsoft.Extensions.Configuration.Binder" })
+        catch (Exception e) when (SettingProblem.Is(e) || e is PrivatePostgresException or NpgsqlException or UnauthorizedAccessException or IOException
+            or FormatException)
         {
             await Console.Error.WriteLineAsync("error: " + SettingProblem.Text(e));
         }
@@ -98,7 +120,7 @@ internal static partial class ServeCommand
     }
 
     /// <summary>Until the web host runs, and stops on signals itself, a signal cancels what is being started.</summary>
-    private static async Task<Database> StartDatabaseAsync(IConfiguration configuration, IAnsiConsole console, CancellationToken ct)
+    private static async Task StartDatabaseAsync(Database database, CancellationToken ct)
     {
         using var starting = CancellationTokenSource.CreateLinkedTokenSource(ct);
         void Cancel(PosixSignalContext signal)
@@ -109,7 +131,7 @@ internal static partial class ServeCommand
 
         using var interrupted = PosixSignalRegistration.Create(PosixSignal.SIGINT, Cancel);
         using var terminated = PosixSignalRegistration.Create(PosixSignal.SIGTERM, Cancel);
-        return await Database.StartAsync(configuration, console, starting.Token);
+        await database.StartAsync(starting.Token);
     }
 
     /// <summary>Nobody could call the API of a private server otherwise.</summary>
@@ -121,6 +143,9 @@ internal static partial class ServeCommand
         console.WriteLine($"An admin key was made. It is not shown again: {key.Key}");
     }
 
-    [GeneratedRegex("^--[A-Za-z][A-Za-z0-9_:.-]*=")]
+    private static bool IsKnown(string name) => Sections.Contains(name, StringComparer.OrdinalIgnoreCase)
+        || name.StartsWith("CREDITDB_", StringComparison.OrdinalIgnoreCase) || name.StartsWith("OTEL_", StringComparison.OrdinalIgnoreCase);
+
+    [GeneratedRegex("^--([A-Za-z][A-Za-z0-9_.-]*)(:[A-Za-z0-9_:.-]*)?=")]
     private static partial Regex Setting();
 }

@@ -7,8 +7,16 @@ namespace CreditDb.Host.Commands;
 /// <summary>Says a wrong setting by the name that it has outside, where the framework names its class.</summary>
 internal static partial class SettingProblem
 {
+    public static bool Is(Exception problem) => problem switch
+    {
+        AggregateException several => several.InnerExceptions.All(Is),
+        OptionsValidationException or InvalidOperationException { Source: "Microsoft.Extensions.Configuration.Binder" } => true,
+        _ => false,
+    };
+
     public static string Text(Exception problem) => problem switch
     {
+        AggregateException several => string.Join("\n", several.InnerExceptions.Select(Text)),
         OptionsValidationException wrong => string.Join("\n", wrong.Failures.Select(failure =>
             Annotation().Match(failure) is { Success: true } match ? $"{SectionOf(wrong.OptionsType)}:{match.Groups[1]}: {match.Groups[2]}" : failure)),
         InvalidOperationException when Unknown().Match(problem.Message) is { Success: true } match =>

@@ -6,8 +6,8 @@ namespace CreditDb.Host.Payments;
 internal static class PaymentSetup
 {
     /// <param name="builder">The host.</param>
-    /// <param name="isEmbedded">The database is a private one: then the sandbox is what nobody has to configure.</param>
-    public static void AddPayments(this WebApplicationBuilder builder, bool isEmbedded)
+    /// <param name="isPrivate">The database is a private one: then the sandbox is what nobody has to configure.</param>
+    public static void AddPayments(this WebApplicationBuilder builder, bool isPrivate)
     {
         var services = builder.Services;
         services.AddOptions<PaymentOptions>().BindConfiguration(PaymentOptions.Section, o => o.ErrorOnUnknownConfiguration = true)
@@ -15,7 +15,7 @@ internal static class PaymentSetup
             .ValidateOnStart();
         services.AddSingleton<IValidateOptions<PaymentOptions>, PaymentOptions.Validator>();
         services.AddSingleton<PaymentDesk>();
-        switch (builder.Configuration[$"{PaymentOptions.Section}:{nameof(PaymentOptions.Provider)}"] ?? (isEmbedded ? SandboxProvider.ProviderName : null))
+        switch (builder.Configuration[$"{PaymentOptions.Section}:{nameof(PaymentOptions.Provider)}"] ?? (isPrivate ? SandboxProvider.ProviderName : null))
         {
             case StripeProvider.ProviderName:
                 services.AddSingleton<IPaymentProvider, StripeProvider>();

@@ -109,6 +109,7 @@ internal static class HttpExtensions
         var response = await answer;
         var problem = await Task.FromResult(response).JsonAsync(status);
         Assert.Equal(("application/problem+json", code, status), (response.Content.Headers.ContentType?.MediaType, problem.Text("code"), (int)problem.Number("status")));
+        Assert.Equal("urn:creditdb:" + code, problem.Text("type"));
         Assert.NotEqual("", problem.Text("traceId"));
         return problem;
     }

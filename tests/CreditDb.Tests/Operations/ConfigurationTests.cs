@@ -82,6 +82,31 @@ public sealed partial class ConfigurationTests(ApiHost host, TestServer server) 
         Assert.Contains(name, error, StringComparison.Ordinal);
         Assert.DoesNotContain("hidden", output + error, StringComparison.Ordinal);
         Assert.DoesNotContain("   at ", output + error, StringComparison.Ordinal);
+        // Where it listens is found out last.
+        if (!setting.StartsWith("--Urls", StringComparison.Ordinal))
+            Assert.Equal("", output);
+    }
+
+    [Fact]
+    public async Task Several_wrong_settings_are_named_at_once()
+    {
+        var environment = new Dictionary<string, string?> { ["ConnectionStrings__CreditDb"] = host.Database.ConnectionString };
+        var (exitCode, output, error) = await HostProcess.RunAsync(
+            ["--Webhooks:Parallel=0", "--Live:StreamsPerUser=0", "--Payments:Provider=paper"], environment: environment);
+        Assert.Equal((1, ""), (exitCode, output));
+        Assert.Equal(3, error.TrimEnd().Split('\n').Length);
+        Assert.All(["Webhooks:Parallel: ", "Live:StreamsPerUser: ", "Payments:Provider must be"], name => Assert.Contains(name, error, StringComparison.Ordinal));
+    }
+
+    [Theory]
+    [InlineData("--Paymets:Provider=hidden", "Paymets")]
+    [InlineData("--Url=hidden", "Url")]
+    public async Task A_misspelt_section_on_the_command_line_stops_the_host(string setting, string name)
+    {
+        var environment = new Dictionary<string, string?> { ["ConnectionStrings__CreditDb"] = host.Database.ConnectionString };
+        var (exitCode, output, error) = await HostProcess.RunAsync([setting], environment: environment);
+        Assert.Equal((2, ""), (exitCode, output));
+        Assert.Equal($"error: There is no setting, and no section of settings, named {name}; docs/configuration.md lists them.\n", error);
     }
 
     [Fact]
