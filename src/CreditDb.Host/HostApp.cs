@@ -65,7 +65,7 @@ internal static class HostApp
         app.UseAuthorization();
 
         app.MapOperations();
-        app.MapPaymentProvider();
+        app.MapPaymentProvider(database.IsPrivate);
         app.MapApiDocument();
 
         var api = app.MapGroup("/api").ShowsAtOnce().AddEndpointFilter(ApiSetup.RefuseUnreadable).AddEndpointFilter(IdempotencyKey.Check)

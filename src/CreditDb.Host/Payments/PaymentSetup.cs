@@ -15,7 +15,7 @@ internal static class PaymentSetup
             .ValidateOnStart();
         services.AddSingleton<IValidateOptions<PaymentOptions>, PaymentOptions.Validator>();
         services.AddSingleton<PaymentDesk>();
-        switch (builder.Configuration[$"{PaymentOptions.Section}:{nameof(PaymentOptions.Provider)}"] ?? (isPrivate ? SandboxProvider.ProviderName : null))
+        switch (ProviderName(builder.Configuration, isPrivate))
         {
             case StripeProvider.ProviderName:
                 services.AddSingleton<IPaymentProvider, StripeProvider>();
@@ -32,16 +32,19 @@ internal static class PaymentSetup
     }
 
     /// <summary>What the provider itself, or its user, calls.</summary>
-    public static void MapPaymentProvider(this WebApplication app)
+    public static void MapPaymentProvider(this WebApplication app, bool isPrivate)
     {
-        switch (app.Services.GetService<IPaymentProvider>())
+        switch (ProviderName(app.Configuration, isPrivate))
         {
-            case StripeProvider:
+            case StripeProvider.ProviderName:
                 app.MapStripeWebhook();
                 break;
-            case SandboxProvider:
+            case SandboxProvider.ProviderName:
                 app.MapSandbox();
                 break;
         }
     }
+
+    private static string? ProviderName(IConfiguration configuration, bool isPrivate) =>
+        configuration[$"{PaymentOptions.Section}:{nameof(PaymentOptions.Provider)}"] ?? (isPrivate ? SandboxProvider.ProviderName : null);
 }
