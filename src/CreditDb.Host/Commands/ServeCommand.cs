@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.Net;
 using System.Runtime.InteropServices;
 using System.Text.RegularExpressions;
 using CreditDb.Host.Access;
@@ -71,6 +72,7 @@ internal static partial class ServeCommand
             await using var app = HostApp.Build(builder, database);
             // Before a server is started for it, or a database migrated.
             app.Services.GetRequiredService<IStartupValidator>().Validate();
+            CheckUrls(builder.Configuration["Urls"]);
             await StartDatabaseAsync(database, ct);
             if (database.IsPrivate)
                 await MakeFirstKeyAsync(app.Services.GetRequiredService<ApiKeys>(), console, ct);
@@ -103,6 +105,15 @@ internal static partial class ServeCommand
         }
 
         return (int)ExitCode.Error;
+    }
+
+    private static void CheckUrls(string? urls)
+    {
+        foreach (var url in (urls ?? "").Split(';', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries))
+        {
+            if (BindingAddress.Parse(url).Port > IPEndPoint.MaxPort)
+                throw new FormatException($"Invalid url: '{url}', as no port is above {IPEndPoint.MaxPort}");
+        }
     }
 
     /// <summary>Where it cannot start, for want of its port perhaps, it stops: what had begun is not taken for failed.</summary>

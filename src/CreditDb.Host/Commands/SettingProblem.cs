@@ -16,8 +16,8 @@ internal static partial class SettingProblem
 
     public static string Text(Exception problem) => problem switch
     {
-        AggregateException several => string.Join("\n", several.InnerExceptions.Select(Text)),
-        OptionsValidationException wrong => string.Join("\n", wrong.Failures.Select(failure =>
+        AggregateException several => string.Join("\nerror: ", several.InnerExceptions.Select(Text)),
+        OptionsValidationException wrong => string.Join("\nerror: ", wrong.Failures.Select(failure =>
             Annotation().Match(failure) is { Success: true } match ? $"{SectionOf(wrong.OptionsType)}:{match.Groups[1]}: {match.Groups[2]}" : failure)),
         InvalidOperationException when Unknown().Match(problem.Message) is { Success: true } match =>
             $"{SectionOf(typeof(SettingProblem).Assembly.GetType(match.Groups[1].Value))} has no setting {match.Groups[2]}.",
