@@ -16,4 +16,4 @@ $$;
 
 comment on function credits.finish_unchanged(credits.wallets, timestamptz) is
   'Internal. The end of an operation that changes nothing, being declined or repeated: tells the user what had fallen due before it, and writes nothing '
-  'if there is nothing to tell. The caller holds the wallet''s lock.';
+  'if there is nothing to tell. Returns the wallet. The caller holds its lock. Raises what finish_operation() does.';

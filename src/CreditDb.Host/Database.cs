@@ -17,7 +17,7 @@ internal sealed class Database(IConfiguration configuration, IAnsiConsole consol
     /// <summary>Whether the database is a private server's, as none is configured.</summary>
     public bool IsPrivate { get; } = string.IsNullOrWhiteSpace(configuration.GetConnectionString("CreditDb"));
 
-    /// <summary>The private server; null if the database is a configured one.</summary>
+    /// <summary>The private server; null before it is started, and if the database is a configured one.</summary>
     public PrivateServer? Server { get; private set; }
 
     private NpgsqlConnectionStringBuilder Connection => _connection ?? throw new InvalidOperationException("The private server has not been started.");

@@ -239,8 +239,7 @@ internal sealed class Scenarios(BenchServer server, CreditClient client, BenchHo
     private Contestant Sql(string name, string script, int clients, int each = 1) =>
         new(name, async (time, ct) => each * (await Pgbench.RunAsync(server, script, clients, time, ct)).PerSecond);
 
-    /// <summary>Transactions per megabyte by which a counter of the server grows while they run.</summary>
-    // Tables grow by up to 4 MB at a time, so that the disk takes longer to measure.
+    /// <summary>Transactions per megabyte by which a counter of the server grows while they run. Tables grow by up to 4 MB at a time, so the disk is measured longer.</summary>
     private Contestant Grows(string name, string script, int clients, string counter, int times = 1) => new(name, async (time, ct) =>
     {
         var before = await server.ValueAsync<decimal>(counter, ct);
